@@ -65,34 +65,62 @@ fn decode_words(value: &[u8]) -> String {
         return text.to_owned();
     }
     let mut text = String::with_capacity(value.len());
-    // Octets of one charset from adjacent words, not yet turned into text.
-    let mut pending: Option<(&str, Vec<u8>)> = None;
+    // Adjacent words of one charset, not yet turned into text.
+    let mut pending: Option<Pending<'_>> = None;
     let mut rest: &[u8] = &value;
     for _ in 0..MAX_WORDS {
         let Some((before, word, after)) = next_word(rest) else { break };
         rest = after;
         let adjacent = pending.is_some() && before.iter().all(u8::is_ascii_whitespace);
         match &mut pending {
-            Some((charset, octets)) if adjacent && charset.eq_ignore_ascii_case(word.charset) => {
-                octets.extend_from_slice(&word.octets);
+            Some(words) if adjacent && words.charset.eq_ignore_ascii_case(word.charset) => {
+                words.ends.push(words.octets.len());
+                words.octets.extend_from_slice(&word.octets);
             }
             _ => {
-                flush(&mut text, pending.take());
+                pending.take().into_iter().for_each(|words| words.flush(&mut text));
                 if !adjacent {
                     text.push_str(&String::from_utf8_lossy(before));
                 }
-                pending = Some((word.charset, word.octets));
+                pending = Some(Pending { charset: word.charset, octets: word.octets, ends: Vec::new() });
             }
         }
     }
-    flush(&mut text, pending);
+    pending.into_iter().for_each(|words| words.flush(&mut text));
     text.push_str(&String::from_utf8_lossy(rest));
     text
 }
 
-fn flush(text: &mut String, pending: Option<(&str, Vec<u8>)>) {
-    if let Some((charset, octets)) = pending {
-        text.push_str(&charset::decode(charset, &octets).unwrap_or_else(|| String::from_utf8_lossy(&octets)));
+/// Adjacent words of one charset.
+struct Pending<'a> {
+    charset: &'a str,
+    octets: Vec<u8>,
+    /// Where each of them ends but the last.
+    ends: Vec<usize>,
+}
+
+impl Pending<'_> {
+    fn flush(self, text: &mut String) {
+        let decode =
+            |octets| charset::decode(self.charset, octets).unwrap_or_else(|| String::from_utf8_lossy(octets));
+        let together = decode(&self.octets);
+        let marked = self.charset.get(..6).is_some_and(|name| name.eq_ignore_ascii_case("utf-16"));
+        let strange = |text: &str| {
+            text.chars().filter(|letter| *letter == '\u{FFFD}' || marked && *letter == '\u{FEFF}').count()
+        };
+        // RFC 2047 §5: each word is whole by itself. What shifts between character sets (ISO-2022-JP) or begins with a byte order mark
+        // (UTF-16) has to be read so; many split a character all the same, which is read together.
+        if !self.ends.is_empty() && strange(&together) > 0 {
+            let begins = [0].into_iter().chain(self.ends.iter().copied());
+            let ends = self.ends.iter().copied().chain([self.octets.len()]);
+            let words = begins.zip(ends).filter_map(|(begin, end)| self.octets.get(begin..end));
+            let apart: String = words.map(decode).collect();
+            if strange(&apart) < strange(&together) {
+                text.push_str(&apart);
+                return;
+            }
+        }
+        text.push_str(&together);
     }
 }
 
@@ -303,6 +331,17 @@ mod tests {
     fn a_character_may_be_split_over_words() {
         assert_eq!(decode(b"=?utf-8?Q?=C3?= =?UTF-8?B?qQ?="), "\u{e9}");
         assert_eq!(decode(b"=?utf-8?Q?=C3?= x"), "\u{fffd} x");
+    }
+
+    #[test]
+    fn what_shifts_is_whole_in_each_word() {
+        let words = "=?ISO-2022-JP?B?GyRCMnE1RCROTT0bKEI=?=\r\n =?iso-2022-jp?B?GyRCRGokSyREJCQkRhsoQg==?=";
+        assert_eq!(decode(words.as_bytes()), "会議の予定について");
+        let words = "=?UTF-16?B?//4fBEAEOAQ=?= =?utf-16?B?//4yBDUEQgQ=?=";
+        assert_eq!(decode(words.as_bytes()), "Привет");
+        // Torn within a shift sequence's text: read together.
+        let torn = "=?ISO-2022-JP?B?GyRCMnE1?= =?ISO-2022-JP?B?RBsoQg==?=";
+        assert_eq!(decode(torn.as_bytes()), "会議");
     }
 
     #[test]
