@@ -161,7 +161,9 @@ impl DateTime {
         if time.hour > 23 || time.minute > 59 || time.second > 60 {
             return None;
         }
-        let of_day = i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second);
+        // RFC 5322 §3.3 has leap seconds, of which none makes another day.
+        let second = time.second.min(59);
+        let of_day = i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(second);
         Self::new(date.days() * SECONDS_A_DAY + of_day - i64::from(offset_minutes) * 60, offset_minutes)
     }
 

@@ -157,21 +157,19 @@ fn sent(envelope: Option<&Envelope>) -> Option<DateTime> {
     DateTime::from_rfc5322(envelope?.date()?).ok()
 }
 
-fn first(entries: Option<&[Entry]>) -> Option<&crate::address_list::Mailbox> {
-    entries?.iter().find_map(|entry| match entry {
-        Entry::Mailbox(mailbox) => Some(mailbox),
-        _ => None,
-    })
-}
-
+/// RFC 5256 §3: the addr-mailbox of the first address. RFC 9051 §7.5.2: where that begins a group, its name.
 fn local_part(entries: Option<&[Entry]>) -> Value {
-    let local = first(entries).map(|mailbox| &mailbox.local[..]).unwrap_or_default();
+    let local = match entries.and_then(<[_]>::first) {
+        Some(Entry::Mailbox(mailbox)) => &mailbox.local[..],
+        Some(Entry::GroupStart(name)) => name,
+        _ => &[],
+    };
     Value::Text(folded(&String::from_utf8_lossy(local)))
 }
 
-/// RFC 5957 §3: the name, decoded; without one, the address.
+/// RFC 5957 §3: the name, decoded; without one, the address, or the name of the group that begins there.
 fn display(entries: Option<&[Entry]>) -> Value {
-    let Some(mailbox) = first(entries) else { return Value::Text(Box::default()) };
+    let Some(Entry::Mailbox(mailbox)) = entries.and_then(<[_]>::first) else { return local_part(entries) };
     let text = match mailbox.name.as_deref().map(word::decode).filter(|name| !name.is_empty()) {
         Some(name) => name,
         None => {
@@ -319,6 +317,9 @@ mod tests {
         assert_eq!(sorted(SortKey::Size, false, &headers), [3, 1, 2]);
         assert_eq!(sorted(SortKey::From, false, &headers), [1, 2, 3]);
         assert_eq!(sorted(SortKey::DisplayFrom, false, &headers), [3, 2, 1]);
+        let groups = ["From: b@x", "From: a-team: z@x;", "From: c@x, a: a@x;"];
+        assert_eq!(sorted(SortKey::From, false, &groups), [2, 1, 3]);
+        assert_eq!(sorted(SortKey::DisplayFrom, false, &groups), [2, 1, 3]);
         assert_eq!(sorted(SortKey::Cc, true, &headers), [1, 2, 3], "what is equal is not turned round");
     }
 }

@@ -21,12 +21,7 @@ pub(super) async fn preview(
     message: &MessageRef,
     structure: &Structure,
 ) -> Result<Option<String>, StoreError> {
-    let text = |kind: &str| {
-        structure
-            .parts()
-            .find(|part| part.shape() == Shape::Leaf && part.content().media_type().is("text", kind))
-    };
-    let Some(part) = text("plain").or_else(|| text("html")) else { return Ok(Some(String::new())) };
+    let Some(part) = shown_first(structure) else { return Ok(Some(String::new())) };
     let range = part.body();
     let mut shown = String::new();
     for most in LOOKED_AT {
@@ -39,6 +34,37 @@ pub(super) async fn preview(
     Ok(Some(shown))
 }
 
+/// The text that is read first: neither an attachment nor of a message that is attached, unless there is no other. Of alternatives the
+/// plain one, which needs no taking apart.
+fn shown_first(structure: &Structure) -> Option<&Part> {
+    let is =
+        |part: &Part, kind: &str| part.shape() == Shape::Leaf && part.content().media_type().is("text", kind);
+    let is_text = |part: &Part| is(part, "plain") || is(part, "html");
+    // A part comes behind the one that it is in.
+    let mut set_apart = vec![false; structure.parts().len()];
+    for (index, part) in structure.parts().enumerate() {
+        let within = part.parent().is_some_and(|around| {
+            let message = structure.part(around).is_some_and(|around| around.shape() == Shape::Message);
+            message || set_apart.get(around).is_some_and(|apart| *apart)
+        });
+        let attached =
+            part.content().disposition().is_some_and(|how| how.kind().eq_ignore_ascii_case("attachment"));
+        set_apart.get_mut(index).into_iter().for_each(|apart| *apart = within || attached);
+    }
+    let mut shown = structure.parts().zip(&set_apart).filter(|(part, apart)| is_text(part) && !**apart);
+    let Some((first, _)) = shown.next() else {
+        let plain = structure.parts().find(|part| is(part, "plain"));
+        return plain.or_else(|| structure.parts().find(|part| is_text(part)));
+    };
+    let is_alternative = |around: &usize| {
+        let around = structure.part(*around);
+        around.is_some_and(|around| around.content().media_type().is("multipart", "alternative"))
+    };
+    let around = first.parent().filter(is_alternative).into_iter();
+    let mut others = around.flat_map(|around| structure.children(around)).filter_map(|at| structure.part(at));
+    others.find(|part| is(part, "plain")).or(Some(first))
+}
+
 fn beginning(part: &Part, octets: &[u8]) -> String {
     let mut decoded = Vec::new();
     match part.content().encoding().decoder().or_else(|| TransferEncoding::Binary.decoder()) {
@@ -46,9 +72,8 @@ fn beginning(part: &Part, octets: &[u8]) -> String {
         None => return String::new(),
     }
     let media_type = part.content().media_type();
-    let label =
-        media_type.parameter("charset").and_then(|label| str::from_utf8(label).ok()).unwrap_or("utf-8");
-    let text = charset::decode(label, &decoded).unwrap_or_else(|| String::from_utf8_lossy(&decoded));
+    let label = media_type.charset().unwrap_or("utf-8".into());
+    let text = charset::decode(&label, &decoded).unwrap_or_else(|| String::from_utf8_lossy(&decoded));
     match media_type.is("text", "html") {
         true => folded(markup::Text::new(&text)),
         false => folded(text.chars()),
@@ -97,6 +122,37 @@ mod tests {
 
     fn html(text: &str) -> String {
         shown(&format!("Content-Type: text/html; charset=utf-8\r\n\r\n{text}"))
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_message_itself() {
+        let text = |kind: &str, text: &str| format!("Content-Type: text/{kind}\r\n\r\n{text}");
+        let several = |kind: &str, parts: &[&str]| {
+            let parts: String = parts.iter().map(|part| format!("--{kind}\r\n{part}\r\n")).collect();
+            format!(
+                "Content-Type: multipart/{kind}; boundary*0={0}; boundary*1={1}\r\n\r\n{parts}--{kind}--\r\n",
+                &kind[..2],
+                &kind[2..]
+            )
+        };
+        let (plain, html) = (text("plain", "plain"), text("html", "html"));
+        let attached = format!("Content-Disposition: attachment\r\n{}", text("plain", "attached"));
+        let forwarded = format!("Content-Type: message/rfc822\r\n\r\n{}", text("plain", "forwarded"));
+        for (message, expected) in [
+            (several("mixed", &[&attached, &html]), "html"),
+            (several("mixed", &[&forwarded, &html]), "html"),
+            (several("mixed", &[&several("alternative", &[&html, &plain]), &attached]), "plain"),
+            (several("mixed", &[&html, &plain]), "html"),
+            (several("mixed", &[&forwarded, &attached]), "forwarded"),
+            (several("mixed", &[&text("calendar", "x")]), "nothing"),
+        ] {
+            let structure = Structure::of(message.as_bytes());
+            let shown = shown_first(&structure).map_or("nothing", |part| {
+                let range = part.body();
+                &message[range.start as usize..range.end as usize]
+            });
+            assert_eq!(shown, expected, "{message}");
+        }
     }
 
     #[test]

@@ -165,7 +165,6 @@ mod tests {
             "1-Feb-1994 00:00:00 GMT",
             "1-Feb-1994  00:00:00 +0000",
             "1-Feb-1994 00:00:00 +0000 ",
-            "31-Dec-9999 23:59:60 +0000",
         ] {
             assert!(DateTime::from_imap(text).is_err(), "{text:?}");
         }

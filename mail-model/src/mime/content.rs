@@ -1,5 +1,7 @@
 //! What the header of a part says about its body: the fields of MIME (RFC 2045, RFC 2183, RFC 3282, RFC 2557, RFC 1864).
 
+use std::borrow::Cow;
+
 use super::Limits;
 use super::parameters::{Parameter, Tokens, parameters};
 use crate::encoding::TransferEncoding;
@@ -74,11 +76,30 @@ impl MediaType {
     }
 
     /// The boundary of a multipart, if it is one that can be split.
-    pub(super) fn boundary(&self, limits: &Limits) -> Option<&[u8]> {
+    pub(super) fn boundary(&self, limits: &Limits) -> Option<Cow<'_, [u8]>> {
+        if !self.is("multipart", "*") {
+            return None;
+        }
+        // RFC 2231 §3: any parameter may come in pieces.
+        let boundary = match self.parameter("boundary") {
+            Some(boundary) => Cow::Borrowed(boundary),
+            None => Cow::Owned(self.decoded("boundary")?.into_bytes()),
+        };
         // RFC 2046 §5.1.1: a boundary does not end in white space.
-        let boundary = self.parameter("boundary").filter(|_| self.is("multipart", "*"))?.trim_ascii_end();
+        let boundary = match boundary {
+            Cow::Borrowed(boundary) => Cow::Borrowed(boundary.trim_ascii_end()),
+            Cow::Owned(boundary) => Cow::Owned(boundary.trim_ascii_end().to_vec()),
+        };
         let fits = (1..=limits.boundary.min(Limits::BOUNDARY)).contains(&boundary.len());
         (fits && !boundary.contains(&b'\n')).then_some(boundary)
+    }
+
+    /// The charset of a text as it is written, whole or in the form of RFC 2231.
+    pub fn charset(&self) -> Option<Cow<'_, str>> {
+        match self.parameter("charset") {
+            Some(charset) => str::from_utf8(charset).ok().map(Cow::Borrowed),
+            None => self.decoded("charset").map(Cow::Owned),
+        }
     }
 }
 
@@ -359,12 +380,21 @@ mod tests {
         assert_eq!(read("Content-Transfer-Encoding: x-odd\r\n").encoding(), TransferEncoding::Unknown);
     }
 
+    #[test]
+    fn parameters_may_come_in_pieces() {
+        let pieces =
+            "Content-Type: multipart/mixed; boundary*1=b; boundary*0=a; charset*=us-ascii''koi8-r\r\n";
+        let content = read(pieces);
+        assert_eq!(content.media_type().boundary(&Limits::default()).as_deref(), Some(&b"ab"[..]));
+        assert_eq!(content.media_type().charset().as_deref(), Some("koi8-r"));
+    }
+
     /// Of two the first counts.
     #[test]
     fn two_types_and_two_boundaries() {
         let content =
             read("Content-Type: multipart/mixed; boundary=a; boundary=b\r\nContent-Type: text/html\r\n");
-        assert_eq!(content.media_type().boundary(&Limits::default()), Some(&b"a"[..]));
+        assert_eq!(content.media_type().boundary(&Limits::default()).as_deref(), Some(&b"a"[..]));
     }
 
     #[test]
@@ -372,7 +402,7 @@ mod tests {
         let boundary = |length: usize| {
             let content =
                 read(&format!("Content-Type: multipart/mixed; boundary=\"{} \"", "b".repeat(length)));
-            content.media_type().boundary(&Limits::default()).map(<[u8]>::len)
+            content.media_type().boundary(&Limits::default()).map(|boundary| boundary.len())
         };
         assert_eq!((boundary(0), boundary(1), boundary(80), boundary(81)), (None, Some(1), Some(80), None));
     }

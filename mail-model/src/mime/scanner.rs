@@ -292,7 +292,7 @@ impl Scanner {
         let boundary = content.media_type.boundary(&self.limits).filter(|_| room);
         let message = room && content.media_type.is_message() && content.encoding().is_identity();
         let digest = content.media_type.is("multipart", "digest");
-        if let Some(boundary) = boundary {
+        if let Some(boundary) = &boundary {
             self.open.set_boundary(boundary, digest);
         }
         let room = self.limits.header.saturating_sub(self.kept) / ITEM;

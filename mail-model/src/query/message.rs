@@ -62,8 +62,9 @@ impl TextDecoder {
         if !(media_type.is("text", "*") || media_type.is("message", "*") || media_type.is("multipart", "*")) {
             return None;
         }
-        let label = media_type.parameter("charset").and_then(|label| str::from_utf8(label).ok());
-        let charset = label.and_then(charset::Decoder::new).or_else(|| charset::Decoder::new("utf-8"));
+        let label = media_type.charset();
+        let charset =
+            label.as_deref().and_then(charset::Decoder::new).or_else(|| charset::Decoder::new("utf-8"));
         let encoding = details.content().encoding();
         let transfer = encoding.decoder().or_else(|| TransferEncoding::Binary.decoder());
         Some(Self { part, transfer: transfer?, charset: charset? })

@@ -228,8 +228,7 @@ fn of_part(structure: &mailwright_mail_model::mime::Structure, index: usize, par
 pub(super) fn decoded(part: &Part) -> Source {
     let content = part.content();
     let text = content.media_type().is("text", "*");
-    let charset =
-        content.media_type().parameter("charset").map(|name| String::from_utf8_lossy(name).into_owned());
+    let charset = content.media_type().charset().map(|name| name.into_owned());
     Source {
         range: part.body(),
         encoding: content.encoding(),
