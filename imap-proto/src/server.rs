@@ -44,7 +44,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use mailwright_line_proto::{
-    Closed, Layer, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Transmit, Wait,
+    Closed, Layer, Limits, Machine, Output, Peer, PeerMisbehaved, Shutdown, TlsInfo, Trace, Transmit, Wait,
 };
 use mailwright_mail_model::UidSet;
 
@@ -361,7 +361,7 @@ impl Server {
             Taken::Consent => self.transmit.put(b"+ OK\r\n"),
             Taken::TooBig { start } => {
                 let tag = tag_of(&start);
-                let status = Status::no("literal too large").with(ResponseCode::TooBig);
+                let status = Status::no("literal too large").with(too_big(&start, limits));
                 self.ready = Some(Ready::Bad { tag, status: status.into() });
             }
             Taken::Message { head } => {
@@ -447,6 +447,16 @@ impl Machine for Server {
 #[expect(clippy::unnecessary_wraps, reason = "the form in which every transition ends")]
 fn wait(read: bool, until: Option<Instant>) -> Option<Output<Event>> {
     Some(Output::Wait(Wait { read, until }))
+}
+
+/// Why a command is refused that is larger than all that is taken.
+fn too_big(command: &[u8], limits: &Limits) -> ResponseCode {
+    let mut input = Input::new(command);
+    let noted = input.tag().is_ok() && input.space().is_ok() && input.keyword("SETMETADATA");
+    // RFC 5464 §4.3
+    let most = format!("MAXSIZE {}", limits.literal.min(limits.command));
+    let code = ResponseCode::other("METADATA", Some(&most)).filter(|_| noted);
+    code.unwrap_or(ResponseCode::TooBig)
 }
 
 /// The tag at the start of a command, if one is there.

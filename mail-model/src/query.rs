@@ -4,6 +4,7 @@
 //! already turned into UIDs. A [`Matcher`] decides for one message after another whether it answers the query, and
 //! asks for no more of each than it needs: first what the store knows, then the header, then the whole message.
 
+mod decoded;
 mod fuzzy;
 mod haystack;
 mod matcher;

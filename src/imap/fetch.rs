@@ -56,7 +56,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         connection: &mut Session<Deflate<Server>>,
         ask: &Ask<Fetch<UidSet>>,
     ) -> io::Result<Result<(), Refusal>> {
-        let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
+        // Who may no longer read it has just left it.
+        let Some(selected) = &self.selected else { return Ok(Err(Refusal::no_permission())) };
         let needs = Needs::of(&ask.items);
         let notes = ask.items.iter().any(|item| matches!(item, FetchItem::Annotations(_)));
         let parts = if notes { parts_named(&ask.items) } else { Vec::new() };
@@ -129,7 +130,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             if let Err(error) = self.mark_seen(connection, &mailbox, &unseen).await {
                 return Ok(Err(refusal(&error)));
             }
-            let Some(selected) = &self.selected else { return Ok(Err(Refusal::unavailable())) };
+            // Who may no longer read it has just left it.
+            let Some(selected) = &self.selected else { return Ok(Err(Refusal::no_permission())) };
             // What the session has been told of meanwhile is not taken back.
             let now = Arc::clone(&selected.snapshot);
             let mut annotations = match notes {

@@ -132,8 +132,10 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             }
             if request.annotations && request.is_about(&mailbox.name) {
                 let place = Annotated::Mailbox { owner: user.clone(), name: mailbox.name.clone() };
-                entry.annotations = self.annotations(&place).await.unwrap_or_default();
-                entry.annotations.extend(noted(mailbox.special_use));
+                entry.annotations = self.annotations(&place).await.ok();
+                if let Some(annotations) = &mut entry.annotations {
+                    annotations.extend(noted(mailbox.special_use));
+                }
             }
             entries.insert(mailbox.name.as_str().to_owned(), entry);
         }
@@ -196,7 +198,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             }
             if request.annotations && request.is_about(&name) && shared.rights.contains(Right::Read) {
                 let place = Annotated::Mailbox { owner: shared.owner, name: shared.mailbox.name };
-                entry.annotations = self.annotations(&place).await.unwrap_or_default();
+                entry.annotations = self.annotations(&place).await.ok();
             }
             entries.insert(name.as_str().to_owned(), entry);
         }

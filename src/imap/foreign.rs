@@ -10,6 +10,8 @@ use mailwright_mailstore::{Acl, Identity, Right, Rights, SharedMailbox, Store, S
 const OTHER_USERS: &str = "Other Users";
 /// Under this name stand the mailboxes of groups.
 const SHARED: &str = "Shared Folders";
+/// All of these.
+pub(super) const LEVELS: [&str; 2] = [OTHER_USERS, SHARED];
 
 /// Who is in which groups: access control lists name groups, and a group may have mailboxes of its own, which stand in the
 /// namespace of shared ones.

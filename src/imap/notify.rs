@@ -6,6 +6,7 @@ mod seen;
 use std::{
     collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     future::poll_fn,
+    iter::successors,
     pin::Pin,
     task::Poll,
 };
@@ -24,7 +25,7 @@ use mailwright_mailstore::{
 
 pub(super) use self::own::Own;
 use self::seen::{Known, Seen};
-use super::{Visit, refusal};
+use super::{Visit, foreign, refusal};
 use crate::service::Session;
 
 /// The most others whose mailboxes are followed for one session.
@@ -37,22 +38,32 @@ pub(super) struct Notifier {
     position: FeedPosition,
     /// The others whose mailboxes it is told of, and up to where.
     others: BTreeMap<User, FeedPosition>,
+    /// The levels that the names of others' mailboxes begin with.
+    foreign: Vec<&'static str>,
     seen: Seen,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn begin_to_notify(&mut self, request: &Notify) -> Answered<Vec<MailboxStatus>> {
-        self.notifier = None;
         let user = self.user()?.clone();
         let feed = self.store.feed().ok_or_else(Refusal::cannot)?;
         // The position first: what happens after it is told, if it was seen or not.
         let position = feed.position(&user).await.map_err(|error| refusal(&error))?;
-        let mut notifier =
-            Notifier { request: request.clone(), position, others: BTreeMap::new(), seen: Seen::default() };
+        let foreign = foreign::LEVELS.into_iter();
+        let is_foreign = |level: &&str| MailboxName::new(level).is_ok_and(|level| self.is_foreign(&level));
+        let mut notifier = Notifier {
+            request: request.clone(),
+            position,
+            others: BTreeMap::new(),
+            foreign: foreign.filter(is_foreign).collect(),
+            seen: Seen::default(),
+        };
         // Twice: the first look says whom to follow, and nothing that happens behind the second is missed.
         let seen = Seen::look(self, &user, &notifier).await.map_err(|error| refusal(&error))?;
         if !self.follow_others(&mut notifier, &seen).await.map_err(|error| refusal(&error))? {
-            return Err(Refusal::new(ResponseCode::Limit, "too many others' mailboxes to tell of"));
+            // RFC 5465 §3.1
+            let code = ResponseCode::other("NOTIFICATIONOVERFLOW", None).unwrap_or(ResponseCode::Limit);
+            return Err(Refusal::new(code, "too many others' mailboxes to tell of"));
         }
         notifier.seen = match notifier.others.is_empty() {
             true => seen,
@@ -72,9 +83,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
                 }
             }
         }
-        if !request.groups.is_empty() {
-            self.notifier = Some(Box::new(notifier));
-        }
+        // If it is refused, that of an earlier command stays.
+        self.notifier = Some(Box::new(notifier)).filter(|_| !request.groups.is_empty());
         Ok(statuses)
     }
 
@@ -262,8 +272,9 @@ fn tell_names(notifier: &Notifier, before: &Seen, server: &mut Server) {
         parents.extend(earlier.is_none().then(|| parent(known)).flatten());
         let wanted = notifier.events_of(&known.name, now).names
             || earlier.is_some_and(|earlier| notifier.events_of(earlier, before).names);
-        // Children go with their parent, and nothing is said of them.
-        let parent_moved = earlier.and_then(MailboxName::parent).is_some_and(|parent| {
+        // Children go with what is above them, and nothing is said of them.
+        let mut above = successors(earlier.and_then(MailboxName::parent), MailboxName::parent);
+        let parent_moved = above.any(|parent| {
             !now.mailboxes.contains_key(parent.as_str()) && before.mailboxes.contains_key(parent.as_str())
         });
         if wanted && !parent_moved {

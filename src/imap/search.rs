@@ -19,7 +19,7 @@ const FEW: u64 = 16;
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn find(&self, find: &Find) -> Answered<Found> {
-        let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
+        let selected = self.selected.as_ref().ok_or_else(Refusal::no_permission)?;
         let (found, scores) = self.scored(selected, &find.query, find.scores).await?;
         let told = find.mod_seq.of(&found);
         let mod_seq = selected.snapshot.among(&told).map(|message| message.modseq).max();

@@ -318,7 +318,7 @@ fn root(status: &QuotaStatus) -> QuotaRoot {
         Resource::ALL.iter().copied().filter_map(|resource| Some((resource, status.limits.of(resource)?)));
     let resources = limited.map(|(resource, limit)| {
         let unit = unit(resource);
-        QuotaResource::new(resource.as_str(), status.usage.of(resource).div_ceil(unit), limit / unit)
+        QuotaResource::new(resource.as_str(), status.usage.of(resource).div_ceil(unit), limit.div_ceil(unit))
     });
     QuotaRoot::new(user.as_str(), resources.collect())
 }

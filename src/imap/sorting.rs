@@ -24,7 +24,7 @@ const BATCH: usize = 256;
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     pub(super) async fn order(&self, order: &Order) -> Answered<Ordered> {
-        let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
+        let selected = self.selected.as_ref().ok_or_else(Refusal::no_permission)?;
         let by_score = order.criteria.iter().any(|criterion| criterion.key == SortKey::Relevancy);
         let (found, scores) = self.scored(selected, &order.query, by_score || order.scores).await?;
         let score = |uid: Uid| {
@@ -61,7 +61,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     }
 
     pub(super) async fn gather(&self, gather: &Gather) -> Answered<Threads> {
-        let selected = self.selected.as_ref().ok_or_else(Refusal::unavailable)?;
+        let selected = self.selected.as_ref().ok_or_else(Refusal::no_permission)?;
         let found = self.matching(selected, &gather.query, Some(&gather.among)).await?;
         let mut threader = Threader::new(gather.algorithm);
         self.with_headers(selected, &found, |message, header| {

@@ -175,8 +175,8 @@ pub struct ListEntry {
     pub status: Option<MailboxStatus>,
     /// What the user may do with it, if that was asked for.
     pub rights: Option<String>,
-    /// What is noted about it, all that the user may see, if that was asked for.
-    pub annotations: Vec<(String, Bytes)>,
+    /// What is noted about it, all that the user may see, if that was asked for; `None` says nothing of it.
+    pub annotations: Option<Vec<(String, Bytes)>>,
 }
 
 impl ListEntry {
@@ -194,7 +194,7 @@ impl ListEntry {
             special_use: Vec::new(),
             status: None,
             rights: None,
-            annotations: Vec::new(),
+            annotations: None,
         }
     }
 

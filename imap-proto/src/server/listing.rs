@@ -86,8 +86,9 @@ fn put<W: Wire>(list: &List, request: &Mailboxes, entries: &[ListEntry], wire: &
         if let Some(rights) = entry.rights.as_ref().filter(|_| returns.rights) {
             put_my_rights(&entry.mailbox, rights, wire);
         }
-        if !returns.annotations.is_empty() {
-            let (told, _) = choose(&entry.annotations, &returns.annotations, Depth::Zero, usize::MAX);
+        // Nothing is said of those that may not be read: NIL would say that there is nothing.
+        if let Some(noted) = entry.annotations.as_ref().filter(|_| !returns.annotations.is_empty()) {
+            let (told, _) = choose(noted, &returns.annotations, Depth::Zero, usize::MAX);
             put_annotations(Some(&entry.mailbox), &told, wire);
         }
     }

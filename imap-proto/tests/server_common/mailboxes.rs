@@ -28,7 +28,7 @@ impl App {
                         Some(self.folders.keys().any(|other| other.starts_with(&format!("{name}/"))));
                     entry.rights = ask.rights.then(|| sharing::RIGHTS.into());
                     if ask.annotations {
-                        entry.annotations = self.sharing.notes(Some(name));
+                        entry.annotations = Some(self.sharing.notes(Some(name)));
                     }
                     if name == "Sent" {
                         entry.special_use = vec![SpecialUse::Sent];

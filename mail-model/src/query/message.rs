@@ -1,18 +1,15 @@
 //! Tests the conditions of a query on what a scanner tells of a message, decoding text on the way.
 
+use super::decoded::{PIECE, TextDecoder, Unsplit};
 use super::fuzzy::{BEST, Words, score};
 use super::haystack::Haystack;
 use super::matcher::{Condition, Sent};
 use super::part::texts::PartTexts;
 use super::trigrams::Seen;
 use crate::collation::fold;
-use crate::encoding::{self, TransferEncoding};
 use crate::header::{Field, Fields};
 use crate::mime::{Limits, Part, Shape, Sink, Structure};
-use crate::{DateTime, charset, word};
-
-/// How many octets of a body are decoded at a time.
-const PIECE: usize = 16 * 1024;
+use crate::{DateTime, word};
 
 /// The conditions of a query and what is known of each for the message at hand.
 #[derive(Debug)]
@@ -31,6 +28,8 @@ pub(super) struct Search {
     /// A result came that [`take_change`](Self::take_change) has not told.
     changed: bool,
     text: Option<TextDecoder>,
+    /// The same, of a multipart that may have no parts.
+    unsplit: Option<Unsplit>,
     haystack: Haystack,
     /// Whether there are fuzzy conditions, and what they look at.
     fuzzy: bool,
@@ -45,55 +44,6 @@ pub(super) struct Search {
     part_texts: Option<PartTexts>,
     /// Where everything is noted that is read, if that is all that is wanted.
     seen: Option<Seen>,
-}
-
-/// Turns the body of the part at hand into text.
-#[derive(Debug)]
-pub(super) struct TextDecoder {
-    part: usize,
-    transfer: encoding::Decoder,
-    charset: charset::Decoder,
-}
-
-impl TextDecoder {
-    /// Of a part whose header has ended; `None` if it holds no text.
-    pub(super) fn of(part: usize, details: &Part) -> Option<Self> {
-        let media_type = details.content().media_type();
-        if !(media_type.is("text", "*") || media_type.is("message", "*") || media_type.is("multipart", "*")) {
-            return None;
-        }
-        let label = media_type.charset();
-        let charset =
-            label.as_deref().and_then(charset::Decoder::new).or_else(|| charset::Decoder::new("utf-8"));
-        let encoding = details.content().encoding();
-        let transfer = encoding.decoder().or_else(|| TransferEncoding::Binary.decoder());
-        Some(Self { part, transfer: transfer?, charset: charset? })
-    }
-
-    pub(super) const fn is_of(&self, part: usize) -> bool {
-        self.part == part
-    }
-
-    /// Turns the next octets into text.
-    pub(super) fn push(&mut self, octets: &[u8], mut text: impl FnMut(&str)) {
-        let (mut decoded, mut piece_text) = (Vec::new(), String::new());
-        for piece in octets.chunks(PIECE) {
-            self.transfer.push(piece, &mut decoded);
-            self.charset.push(&decoded, &mut piece_text);
-            text(&piece_text);
-            decoded.clear();
-            piece_text.clear();
-        }
-    }
-
-    /// The text at the end.
-    pub(super) fn finish(mut self) -> String {
-        let (mut decoded, mut text) = (Vec::new(), String::new());
-        self.transfer.finish(&mut decoded);
-        self.charset.push(&decoded, &mut text);
-        self.charset.finish(&mut text);
-        text
-    }
 }
 
 impl Search {
@@ -129,6 +79,7 @@ impl Search {
             date_seen: false,
             changed: false,
             text: None,
+            unsplit: None,
             haystack: Haystack::default(),
             fuzzy,
             words: Words::default(),
@@ -177,7 +128,7 @@ impl Search {
         self.results.clear();
         self.results.extend(self.conditions.iter().map(known));
         (self.header_seen, self.in_body, self.date_seen, self.changed) = (false, false, false, false);
-        self.text = None;
+        (self.text, self.unsplit) = (None, None);
         self.haystack.clear();
         if let Some(texts) = &mut self.part_texts {
             texts.reset();
@@ -447,14 +398,19 @@ impl Sink for Search {
             self.end_header();
         }
         let leaf = details.shape() == Shape::Leaf;
-        self.text = (leaf && self.wants_body()).then(|| TextDecoder::of(part, details)).flatten();
+        let wants = self.wants_body();
+        self.text = (leaf && wants).then(|| TextDecoder::of(part, details)).flatten();
+        self.unsplit = Unsplit::of(part, details).filter(|_| wants);
     }
 
     fn body(&mut self, part: usize, octets: &[u8]) {
         if let Some(texts) = &mut self.part_texts {
             texts.body(part, octets);
         }
-        let Some(mut decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
+        if let Some(unsplit) = self.unsplit.as_mut().filter(|unsplit| unsplit.is_of(part)) {
+            return unsplit.push(octets);
+        }
+        let Some(mut decoder) = self.text.take_if(|decoder| decoder.is_of(part)) else { return };
         let (mut decoded, mut text) = std::mem::take(&mut self.scratch);
         for piece in octets.chunks(PIECE) {
             decoder.transfer.push(piece, &mut decoded);
@@ -471,7 +427,11 @@ impl Sink for Search {
         if let Some(texts) = &mut self.part_texts {
             texts.part_end(part);
         }
-        let Some(decoder) = self.text.take_if(|decoder| decoder.part == part) else { return };
+        if let Some(unsplit) = self.unsplit.take_if(|unsplit| unsplit.is_of(part)) {
+            unsplit.finish(|text| self.push_text(text));
+            return self.end_text();
+        }
+        let Some(decoder) = self.text.take_if(|decoder| decoder.is_of(part)) else { return };
         let text = decoder.finish();
         self.push_text(&text);
         self.end_text();

@@ -25,6 +25,34 @@ fn flags() -> FlagSet {
     [Flag::Seen, Flag::Keyword(Keyword::JUNK)].into_iter().collect()
 }
 
+/// Whether a message answers, at once and octet by octet.
+fn answers(message: &str, key: Key) -> bool {
+    let (query, flags) = (Query::from(key), flags());
+    let run = |piece: usize| {
+        let mut matcher = Matcher::new(&query);
+        matcher.metadata(&metadata(&flags));
+        message.as_bytes().chunks(piece).for_each(|piece| drop(matcher.message_chunk(piece)));
+        matcher.finish()
+    };
+    let (whole, split) = (run(message.len()), run(1));
+    assert_eq!(whole, split, "{query:?}");
+    whole
+}
+
+#[test]
+fn what_is_shown_as_text_is_searched() {
+    let body = |text: &str| Key::Body(text.into());
+    let multipart = "Content-Type: multipart/mixed; boundary=b\r\n";
+    let unsplit = format!("{multipart}\r\nmarmalade in here\r\n--c\r\n");
+    assert!(answers(&unsplit, body("marmalade")) && answers(&unsplit, Key::Text("marmalade".into())));
+    let inner = format!(
+        "{multipart}\r\npreamble\r\n--b\r\n{}\r\nmarmalade\r\n--b--\r\nepilogue\r\n",
+        multipart.replace("=b", "=x")
+    );
+    assert!(answers(&inner, body("marmalade")));
+    assert!(!answers(&inner, body("preamble")) && !answers(&inner, body("epilogue")));
+}
+
 /// The verdict with the header given first, checked against that without and against every piece size.
 fn matches(query: &Query) -> bool {
     let flags = flags();

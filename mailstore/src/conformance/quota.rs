@@ -86,6 +86,8 @@ pub(super) async fn too_much_is_refused(store: &impl Store) -> Outcome {
     upload.commit(&targets[..1]).await?;
     let first = some(uids.first().copied(), "a UID")?;
     refused(writer(store)?.copy(&mailbox, &first.into(), &inbox).await, &StoreError::OverQuota)?;
+    let nowhere = name("not there")?;
+    refused(writer(store)?.copy(&mailbox, &first.into(), &nowhere).await, &StoreError::NotFound)?;
     writer(store)?.move_to(&mailbox, &first.into(), &inbox).await?;
     append(store, &full, &inbox, "8 octets", "()").await?;
     refused(quota(store)?.check_quota(&full, 1).await, &StoreError::OverQuota)?;

@@ -81,6 +81,8 @@ impl Group<'_> {
         let octets = messages.iter().map(|message| message.size).sum();
         let annotations = self.carried_octets(mailbox, &messages, carried)?;
         let more = QuotaUsage { annotations, ..QuotaUsage::of_messages(messages.len() as u64, octets) };
+        // Whether there is room in it matters to nobody if it is not there.
+        self.named(mailbox.user(), target)?;
         self.admit(mailbox.user().as_str().as_bytes(), &more, &QuotaUsage::NOTHING)?;
         let mut copied = self.duplicate(mailbox, &messages, target, carried)?;
         for message in &messages {

@@ -141,6 +141,7 @@ impl<O: Offload + Clone> Write for Maildir<O> {
             let snapshot = shared.open(mailbox.user(), mailbox.name())?;
             let octets = snapshot.among(&uids).map(|message| message.size).sum();
             let more = QuotaUsage::of_messages(snapshot.among(&uids).count() as u64, octets);
+            shared.existing(mailbox.user(), &target)?;
             shared.admit(mailbox.user(), &more)?;
             let copied = shared.copy(&mailbox, &uids, &target)?;
             shared.note_messages(mailbox.user(), &snapshot, &copied.source, true);

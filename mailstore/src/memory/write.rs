@@ -95,6 +95,7 @@ pub(super) fn copy_messages(
         let source = Arc::clone(&state.selected(mailbox)?.snapshot);
         let annotations = state.carried_octets(mailbox, uids, carried)?;
         let sum = source.among(uids).fold(QuotaUsage::NOTHING, plus);
+        state.find(mailbox.user(), target)?;
         state.admit(mailbox.user(), &QuotaUsage { annotations, ..sum }, &QuotaUsage::NOTHING)?;
         let copied = copy(state, mailbox, uids, target, carried)?;
         for object in source.among(uids).filter_map(|message| message.object) {

@@ -68,7 +68,9 @@ impl Seen {
         if let Some(folders) = visit.store.folders() {
             seen.subscribed = folders.subscriptions(user).await?.into_iter().collect();
         }
-        if notifier.minds_others(&seen.subscribed, |name| visit.is_foreign(name)) {
+        // Those that are no longer subscribed to are there all the same.
+        let subscribed = seen.subscribed.union(&notifier.seen.subscribed);
+        if notifier.minds_others(subscribed) {
             for (name, shared) in visit.shared().await? {
                 if !shared.rights.contains(Right::Lookup) {
                     continue;
@@ -157,7 +159,7 @@ impl Seen {
 impl Notifier {
     /// What is told of a mailbox by all groups together, but for the one about the selected mailbox.
     pub(super) fn events_of(&self, name: &MailboxName, seen: &Seen) -> NotifyEvents {
-        let foreign = seen.mailboxes.get(name.as_str()).is_some_and(|known| known.owner.is_some());
+        let foreign = self.is_foreign(name);
         let mut all = NotifyEvents::default();
         for group in &self.request.groups {
             let meant = match &group.mailboxes {
@@ -188,18 +190,20 @@ impl Notifier {
     }
 
     /// Whether mailboxes of others are among those that are told of.
-    fn minds_others(
-        &self,
-        subscribed: &HashSet<MailboxName>,
-        is_foreign: impl Fn(&MailboxName) -> bool,
-    ) -> bool {
+    fn minds_others<'a>(&self, subscribed: impl Iterator<Item = &'a MailboxName> + Clone) -> bool {
         self.request.groups.iter().any(|group| match &group.mailboxes {
-            NotifyMailboxes::Subscribed => subscribed.iter().any(&is_foreign),
+            NotifyMailboxes::Subscribed => subscribed.clone().any(|name| self.is_foreign(name)),
             NotifyMailboxes::Subtree(names) | NotifyMailboxes::Mailboxes(names) => {
-                names.iter().any(&is_foreign)
+                names.iter().any(|name| self.is_foreign(name))
             }
             _ => false,
         })
+    }
+
+    /// Whether a name is that of a mailbox of others, there or not.
+    fn is_foreign(&self, name: &MailboxName) -> bool {
+        let first = name.as_str().split('/').next().unwrap_or_default();
+        self.foreign.contains(&first)
     }
 
     /// The mailboxes that are named.

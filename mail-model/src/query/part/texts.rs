@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{
     super::{
+        decoded::{TextDecoder, Unsplit},
         haystack::{Haystack, Needle},
-        message::TextDecoder,
     },
     PartKey, PartNode, PartQuery,
 };
@@ -27,6 +27,7 @@ pub(in crate::query) struct PartTexts {
     part: usize,
     in_body: bool,
     text: Option<TextDecoder>,
+    unsplit: Option<Unsplit>,
     haystack: Haystack,
 }
 
@@ -76,7 +77,7 @@ impl PartTexts {
     /// Turns to another message.
     pub(in crate::query) fn reset(&mut self) {
         self.found.iter_mut().for_each(BTreeSet::clear);
-        (self.text, self.part, self.in_body) = (None, 0, false);
+        (self.text, self.unsplit, self.part, self.in_body) = (None, None, 0, false);
         self.haystack.clear();
     }
 
@@ -153,16 +154,25 @@ impl Sink for PartTexts {
             }
         }
         let leaf = details.shape() == Shape::Leaf;
-        self.text = (leaf && self.reads_bodies()).then(|| TextDecoder::of(part, details)).flatten();
+        let reads = self.reads_bodies();
+        self.text = (leaf && reads).then(|| TextDecoder::of(part, details)).flatten();
+        self.unsplit = Unsplit::of(part, details).filter(|_| reads);
     }
 
     fn body(&mut self, part: usize, octets: &[u8]) {
+        if let Some(unsplit) = self.unsplit.as_mut().filter(|unsplit| unsplit.is_of(part)) {
+            return unsplit.push(octets);
+        }
         let Some(mut decoder) = self.text.take_if(|decoder| decoder.is_of(part)) else { return };
         decoder.push(octets, |text| self.push_text(text));
         self.text = Some(decoder);
     }
 
     fn part_end(&mut self, part: usize) {
+        if let Some(unsplit) = self.unsplit.take_if(|unsplit| unsplit.is_of(part)) {
+            unsplit.finish(|text| self.push_text(text));
+            return self.end_text();
+        }
         let Some(decoder) = self.text.take_if(|decoder| decoder.is_of(part)) else { return };
         let last = decoder.finish();
         self.push_text(&last);
