@@ -113,6 +113,8 @@ pub struct Notify {
     pub message: Option<String>,
     /// Where the notification is filed too (RFC 8580).
     pub fcc: Option<Delivery>,
+    /// The fields From and Subject that the message has for the script by then (RFC 5293 §4), as they are written.
+    pub about: (String, String),
     /// What the script calls it, to take it back: of the extension `notify` from before RFC 5435.
     pub id: Option<String>,
 }

@@ -256,12 +256,14 @@ impl Mailto {
             let name = unescaped(name)?;
             let line = || unescaped(value).filter(|value| !value.contains(['\r', '\n']));
             match name.to_ascii_lowercase().as_str() {
-                "to" | "cc" | "bcc" => mailto.add_recipients(value)?,
+                "to" | "cc" => mailto.add_recipients(value)?,
                 "subject" => mailto.subject = Some(line()?),
                 "body" => mailto.body = Some(unescaped(value)?),
-                // RFC 5436 §2.3: these are not for the script to say.
-                "from" | "sender" | "return-path" | "received" | "auto-submitted" | "date" | "message-id" => {
-                }
+                // RFC 5436 §2.7: these are not for the script to say. Others are in the notification already, and everybody who gets it
+                // sees who else does.
+                "from" | "sender" | "return-path" | "received" | "auto-submitted" | "date" | "message-id"
+                | "importance" | "mime-version" | "bcc" => {}
+                hidden if hidden.starts_with("content-") || hidden.starts_with("resent-") => {}
                 _ if name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
                     && !name.is_empty() =>
                 {
@@ -280,7 +282,11 @@ impl Mailto {
         let (entries, whole) = address_list::parse_telling(list.as_bytes());
         for entry in entries {
             let Entry::Mailbox(mailbox) = entry else { return None };
-            self.recipients.push(mailbox.address()?.to_string());
+            let address = mailbox.address()?.to_string();
+            // RFC 5436 §2.7: nobody is told twice.
+            if !self.recipients.iter().any(|known| known.eq_ignore_ascii_case(&address)) {
+                self.recipients.push(address);
+            }
         }
         whole.then_some(())
     }
@@ -330,4 +336,18 @@ fn unescaped(text: &str) -> Option<String> {
         octets.push(octet);
     }
     String::from_utf8(octets).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notifications_go_to_everybody_once_and_keep_their_form() {
+        let uri = "mailto:bob@example.org?to=carol@example.org&cc=BOB@example.org&bcc=eve@example.org\
+                   &content-type=text/html&MIME-Version=2.0&importance=low&resent-to=x@example.org&x-a=b";
+        let mailto = Mailto::parse(uri).unwrap();
+        assert_eq!(mailto.recipients, ["bob@example.org", "carol@example.org"]);
+        assert_eq!(mailto.fields, [("x-a".to_owned(), "b".to_owned())]);
+    }
 }

@@ -72,6 +72,11 @@ fn flags_last_through_the_scripts_that_follow() {
             r"implicit keep flags (\Seen)",
         ),
         (&[r#"keep :flags "\\Flagged";"#, r#"fileinto "a";"#], r#"fileinto "a""#),
+        // Where a copy is already, what `keep` names counts, and not what is in the variable.
+        (
+            &[r#"setflag "q"; fileinto :copy "INBOX"; keep :flags "\\Flagged"; setflag "z";"#],
+            r#"fileinto "INBOX" flags (\Flagged)"#,
+        ),
         // What failed says nothing, what came before it does.
         (&[r#"addflag "\\Flagged";"#, r#"addflag "\\Seen"; error "x";"#], r"implicit keep flags (\Flagged)"),
     ]);

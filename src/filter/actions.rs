@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse, header};
+use mailwright_mail_model::{Address, FlagSet, MailboxName, ReversePath, SpecialUse};
 use mailwright_mailstore::{
     Deadline, Folders, Mailbox, ReturnContent, Right, Store, StoreError, Upload, User,
 };
@@ -18,6 +18,7 @@ use super::{
     lists::{Consulted, MOST_RECIPIENTS},
     pipes,
     snooze::waiting_room,
+    user_log::one_line,
 };
 use crate::imap::{ForeignNames, Located, permitted};
 
@@ -36,10 +37,13 @@ pub(super) async fn carry_out<S: Store, M: Remember>(
 ) -> Filtered {
     let user = mail.account.as_str().to_owned();
     if let Some(error) = &outcome.error {
-        tracing::warn!(id = mail.id, user, %error, "the sieve script failed; the message is kept");
+        // What scripts say may have line ends in it, which would look like lines of the server's own.
+        let error = one_line(&error.to_string());
+        tracing::warn!(id = mail.id, user, error, "the sieve script failed; the message is kept");
     }
     for line in &outcome.log {
-        tracing::info!(id = mail.id, user, line = line.position.line, message = line.message, "sieve");
+        let message = one_line(&line.message);
+        tracing::info!(id = mail.id, user, line = line.position.line, message, "sieve");
     }
     let said = outcome.log.iter().map(|line| format!("line {}: {}", line.position.line, line.message));
     let failed = outcome.error.iter().map(|error| format!("{error}; the message is kept"));
@@ -149,13 +153,22 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
         let flags = flags(delivery);
         let foreign = foreign(names, store, delivery);
         let Some(name) = foreign else {
-            return Filing::new(mailbox_for(store, user, mail.id, delivery).await, flags);
+            let found = match mailbox_for(store, user, delivery).await {
+                Ok(found) => found,
+                Err(why) => {
+                    tracing::warn!(id = mail.id, %user, why = one_line(&why), "the message goes into INBOX");
+                    self.filter.tell(user, mail.now, [format!("{why}; the message goes into INBOX")]).await;
+                    MailboxName::inbox()
+                }
+            };
+            return Filing::new(found, flags);
         };
         // What else it is known by comes first, and is the user's own.
         let mut own = delivery.clone();
         (own.mailbox, own.create) = (None, false);
-        let known = mailbox_for(store, user, mail.id, &own).await;
-        if !known.is_inbox() {
+        if let Ok(known) = mailbox_for(store, user, &own).await
+            && !known.is_inbox()
+        {
             return Filing::new(known, flags);
         }
         match elsewhere(names, store, user, &name, delivery.create).await {
@@ -268,13 +281,8 @@ impl<S: Store, M: Remember> Work<'_, S, M> {
 
     async fn notify(&mut self, mail: &mut Mail<'_>, notify: Notify) {
         let Some(mailto) = Mailto::parse(&notify.method) else { return };
-        let header = self.header(mail).await;
-        let field = |name: &str| {
-            let found = header::find(&header, name);
-            found.map(|field| String::from_utf8_lossy(&field.text()).into_owned()).unwrap_or_default()
-        };
-        let about = (field("From"), field("Subject"));
-        let message = mailto.message(&notify, &self.stamp(mail), mail.account.as_str(), (&about.0, &about.1));
+        let about = (&*notify.about.0, &*notify.about.1);
+        let message = mailto.message(&notify, &self.stamp(mail), mail.account.as_str(), about);
         let filing = match &notify.fcc {
             Some(delivery) => Some(self.filing(mail, delivery).await),
             None => None,
@@ -360,33 +368,31 @@ pub(super) async fn elsewhere<S: Store>(
     }
 }
 
-/// The mailbox of the user's own that is meant, made if need be; INBOX if there is no way to have it. `id` is what is told of in the log.
+/// The mailbox of the user's own that is meant, made if need be; why not if there is no way to have it.
 pub(super) async fn mailbox_for<S: Store>(
     store: &S,
     user: &User,
-    id: &str,
     delivery: &Delivery,
-) -> MailboxName {
+) -> Result<MailboxName, String> {
     let mailboxes: Vec<Mailbox> = store.mailboxes(user).await.unwrap_or_default();
     if let Some(id) = &delivery.mailbox_id
         && let Some(found) =
             mailboxes.iter().find(|mailbox| mailbox.id.is_some_and(|found| found.to_string() == *id))
     {
-        return found.name.clone();
+        return Ok(found.name.clone());
     }
     let special = delivery.special_use.as_ref().and_then(|attribute| attribute.parse::<SpecialUse>().ok());
     if let Some(found) = mailboxes.iter().find(|mailbox| special.is_some() && mailbox.special_use == special)
     {
-        return found.name.clone();
+        return Ok(found.name.clone());
     }
-    let Some(name) = &delivery.mailbox else { return MailboxName::inbox() };
+    let Some(name) = &delivery.mailbox else { return Ok(MailboxName::inbox()) };
     let Ok(name) = name.parse::<MailboxName>() else {
-        tracing::warn!(id, %user, name, "this is no name of a mailbox; the message goes into INBOX");
-        return MailboxName::inbox();
+        return Err(format!("\"{name}\" is no name of a mailbox"));
     };
     let exists = |name: &MailboxName| mailboxes.iter().any(|mailbox| mailbox.name == *name);
     if exists(&name) {
-        return name;
+        return Ok(name);
     }
     // RFC 9051 §5.1: none is made with a name that is not in NFC. Here nobody is there to be told so: what looks the same is the same one.
     if delivery.create
@@ -394,10 +400,9 @@ pub(super) async fn mailbox_for<S: Store>(
         && let Some(folders) = store.folders()
         && (exists(&name) || folders.create(user, &name, special).await.is_ok())
     {
-        return name;
+        return Ok(name);
     }
-    tracing::warn!(id, %user, %name, "there is no such mailbox; the message goes into INBOX");
-    MailboxName::inbox()
+    Err(format!("there is no mailbox \"{name}\""))
 }
 
 /// Whether that is where a script files a message, and it says so by its name.
@@ -461,7 +466,8 @@ mod tests {
         let filed = |name: &str, create: bool| {
             let mut delivery = Delivery::default();
             (delivery.mailbox, delivery.create) = (Some(name.to_owned()), create);
-            let mailbox = block_on(mailbox_for(&store, &user, "test", &delivery));
+            let found = block_on(mailbox_for(&store, &user, &delivery));
+            let mailbox = found.unwrap_or_else(|_| MailboxName::inbox());
             assert_eq!(is_named(&delivery, &mailbox), mailbox != MailboxName::inbox());
             mailbox.as_str().to_owned()
         };

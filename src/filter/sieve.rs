@@ -294,7 +294,8 @@ impl<S: Store, M: Remember> SieveFilter<S, M> {
             input.shared_recipient = mail.envelope.to.as_deref().and_then(is_own) == Some(false);
             let header = header_of(mail.upload, &mail.structure).await;
             let named = vacation::recipients(&header).take(MOST_NAMED);
-            input.addresses.extend(named.filter(|address| is_own(address) == Some(true)));
+            let known = named.chain(mail.envelope.from.clone());
+            input.addresses.extend(known.filter(|address| is_own(address) == Some(true)));
         }
         input.trace = trace;
         input.options = Arc::clone(&self.options.extensions);

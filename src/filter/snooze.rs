@@ -218,7 +218,8 @@ impl<S: Store> Alarm<S> {
                 writer.store_flags(&mailbox, &uids, &FlagChange::new(operation, flags)).await?;
             }
         }
-        let mut target = mailbox_for(&self.store, &user, "snooze", &awaken).await;
+        let mut target =
+            mailbox_for(&self.store, &user, &awaken).await.unwrap_or_else(|_| MailboxName::inbox());
         if target == waiting.name {
             return Ok(());
         }

@@ -107,7 +107,7 @@ fn written(lines: &[LogLine]) -> String {
 }
 
 /// A text without line ends and other controls, and not too long.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split(|letter: char| letter.is_control() || letter == ' ').collect();
     let mut line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     if line.len() > LINE {

@@ -1,5 +1,7 @@
 //! `enotify` (RFC 5435); its method `mailto` (RFC 5436) is in [`crate::compose`].
 
+use mailwright_mail_model::header;
+
 use super::vacation::is_mailbox;
 use crate::{
     Action, Call, Context, Definition, Extension, Flow, Notify, Parameter, Request, Stop, Tag,
@@ -78,6 +80,7 @@ fn notify(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
     let options = options.into_iter().map(String::from).collect();
     let message = context.tag_text(call, "message")?.map(String::from);
     let fcc = super::fcc::delivery(context, call)?;
+    let about = about(context)?;
     context.act(Action::Notify(Box::new(Notify {
         method,
         from,
@@ -85,9 +88,20 @@ fn notify(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
         options,
         message,
         fcc,
+        about,
         id: None,
     })))?;
     Ok(Flow::Next)
+}
+
+/// Who and what it is about.
+pub(super) fn about(context: &mut Context) -> Result<(String, String), Stop> {
+    let header = context.header(0)?;
+    let field = |name: &str| {
+        let found = header::find(&header, name);
+        found.map(|field| String::from_utf8_lossy(&field.text()).into_owned()).unwrap_or_default()
+    };
+    Ok((field("From"), field("Subject")))
 }
 
 /// RFC 5435 §4: all of them.

@@ -109,7 +109,9 @@ fn tell(context: &mut Context, call: &Call, method: &str) -> Result<(), Stop> {
         return Err(Stop::error("there is no way to notify by mail"));
     }
     let fcc = super::fcc::delivery(context, call)?;
+    let about = super::enotify::about(context)?;
     context.act(Action::Notify(Box::new(Notify {
+        about,
         method: method.to_owned(),
         importance: importance_of(call).unwrap_or(2),
         id: call.tag_constant("id").map(str::to_owned),

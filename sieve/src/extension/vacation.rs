@@ -59,7 +59,7 @@ fn command(context: &mut Context, call: &Call) -> Result<Flow, Stop> {
         subject_most: options.vacation_subject_most,
         to_header_sender: options.vacation_to_header_sender,
     };
-    // What is answered is the message that came, whatever the script has made of it.
+    // RFC 5293 §4: what the script has made of the message.
     let header = context.header(0)?;
     let input = context.input();
     let mut envelope = input.envelope.clone();

@@ -117,8 +117,8 @@ impl Context {
             // What `keep` has said stays.
             Some(Action::Keep(_)) => self.implicit_keep = false,
             Some(stored) => {
-                // The message is where it would be kept; the last flags count.
-                if let (Some(stored), Some(flags)) = (delivery(stored), flags) {
+                // The message is where it would be kept; the last flags count, and those of an explicit keep are set already.
+                if let (Some(stored), Some(flags), false) = (delivery(stored), flags, self.explicit_keep) {
                     stored.flags = Some(flags);
                 }
                 self.implicit_keep = false;

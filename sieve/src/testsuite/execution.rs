@@ -106,7 +106,6 @@ impl World {
                     header::find(&self.message, name)
                         .map(|field| word::decode(field.value()).trim().to_owned())
                 };
-                let about = (field("From").unwrap_or_default(), field("Subject").unwrap_or_default());
                 // RFC 5436 §2.2: what no person has sent is nothing to be told of.
                 let by_program =
                     field("Auto-Submitted").is_some_and(|value| !value.eq_ignore_ascii_case("no"));
@@ -116,7 +115,7 @@ impl World {
                 let Some(mailto) = Mailto::parse(&notify.method) else {
                     return Err(format!("`{}` is no mailto URI", notify.method));
                 };
-                let message = mailto.message(notify, &stamp, &owner, (&about.0, &about.1));
+                let message = mailto.message(notify, &stamp, &owner, (&notify.about.0, &notify.about.1));
                 // RFC 5436 §2.7: whom `:from` names, or the recipient.
                 let named = notify.from.as_deref().and_then(address_of).unwrap_or(recipient);
                 let from = self.source("sieve_notify_mailto_envelope_from", &named);

@@ -51,7 +51,7 @@ impl Server {
         let (Some(Command::PutScript(..) | Command::CheckScript(_)), Ok(size)) =
             (row.command(tokens.to_vec()), u32::try_from(length))
         else {
-            return Err(wrong(format!("expected {}{}", row.verb, row.arguments)));
+            return Err(wrong(expected(row, tokens)));
         };
         let name = match row.command(tokens.to_vec()) {
             Some(Command::PutScript(name, _)) => Some(name),
@@ -124,17 +124,14 @@ impl Server {
         } else {
             Traced::Received(row.verb.as_bytes())
         });
+        let wrong = expected(row, &tokens);
         match row.command(tokens) {
             Some(command) => self.execute(now, command, row, alone),
             None => {
-                self.wrong_arguments(row);
+                self.bad_command(Refusal::new(None, wrong));
                 None
             }
         }
-    }
-
-    fn wrong_arguments(&mut self, row: &Row) {
-        self.bad_command(Refusal::new(None, format!("expected {}{}", row.verb, row.arguments)));
     }
 
     fn execute(&mut self, now: Instant, command: Command, row: &Row, alone: bool) -> Option<Event> {
@@ -169,7 +166,7 @@ impl Server {
             Command::PutScript(name, Some(script)) => return self.quoted(now, Some(name), script),
             Command::CheckScript(Some(script)) => return self.quoted(now, None, script),
             Command::PutScript(_, None) | Command::CheckScript(None) => {
-                self.wrong_arguments(row);
+                self.bad_command(Refusal::new(None, expected(row, &[])));
                 return None;
             }
             Command::ListScripts => Event::ListScripts(self.ask(now, Question::ListScripts, ListScripts)),
@@ -337,4 +334,15 @@ impl Server {
     fn authenticate(&mut self, now: Instant, request: Authenticate) -> Event {
         Event::Authenticate(self.ask(now, Question::Authenticate, request))
     }
+}
+
+/// What was expected of a command that was not understood: a name that can be one, or other arguments.
+fn expected(row: &Row, tokens: &[Token]) -> String {
+    let strings = tokens.iter().filter_map(|token| match token {
+        Token::String(octets) => str::from_utf8(octets).ok(),
+        _ => None,
+    });
+    let names = strings.take(row.arguments.matches("name").count());
+    let wrong = names.filter_map(|name| ScriptName::new(name).err()).next();
+    wrong.map_or_else(|| format!("expected {}{}", row.verb, row.arguments), |error| error.to_string())
 }
