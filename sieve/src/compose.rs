@@ -5,7 +5,7 @@ use mailwright_mail_model::{
     DateTime,
     address_list::{self, Entry},
     encoding::{Base64Encoder, QuotedPrintableEncoder},
-    word,
+    header, word,
 };
 
 use crate::{Message, Notify, Segment};
@@ -114,10 +114,26 @@ impl Fields {
         Message::of(vec![Segment::Octets(Bytes::from(self.header))])
     }
 
-    /// The message with a MIME part, its fields first.
+    /// The message with a MIME part, its fields first. RFC 2045 §9: of these only those count whose names begin with `Content-`; others
+    /// would be fields of the message, which has its own. What does not begin with fields is a text.
     pub(crate) fn with_mime(mut self, part: &str) -> Message {
+        let part = lines(part);
+        let Some((fields, body)) = mime_part(&part) else { return self.with_text(&part) };
         self.header.push_str("MIME-Version: 1.0\r\n");
-        self.header.push_str(&lines(part));
+        let mut encoded = false;
+        for field in header::Fields::new(fields.as_bytes()) {
+            let name = field.name().to_ascii_lowercase();
+            if name.starts_with("content-") {
+                encoded |= name == "content-transfer-encoding";
+                self.header.push_str(&String::from_utf8_lossy(field.raw()));
+            }
+        }
+        // RFC 2045 §6.2: without a word of it a body has seven bits.
+        if !encoded && !body.is_ascii() {
+            self.header.push_str("Content-Transfer-Encoding: 8bit\r\n");
+        }
+        self.header.push_str("\r\n");
+        self.header.push_str(body);
         Message::of(vec![Segment::Octets(Bytes::from(self.header))])
     }
 
@@ -154,6 +170,17 @@ pub(crate) fn mailbox(name: &str, address: &str) -> String {
         (_, true) => format!("\"{}\" <{address}>", line.replace('\\', "\\\\").replace('"', "\\\"")),
         _ => format!("{} <{address}>", word::encode(&line)),
     }
+}
+
+/// The fields of a MIME part and its body; nothing if it does not begin with fields and an empty line.
+pub(crate) fn mime_part(part: &str) -> Option<(&str, &str)> {
+    if let Some(body) = part.strip_prefix("\r\n") {
+        return Some(("", body));
+    }
+    let (fields, body) = part.split_once("\r\n\r\n")?;
+    let fields = part.get(..fields.len() + 2)?;
+    let known: usize = header::Fields::new(fields.as_bytes()).map(|field| field.raw().len()).sum();
+    (known == fields.len()).then_some((fields, body))
 }
 
 /// A part of plain text: its fields, an empty line, its body.
@@ -341,6 +368,28 @@ fn unescaped(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mime_parts_are_parts() {
+        let sent = |part: &str| {
+            let stamp = Stamp::new(DateTime::EPOCH, "<1@x>", "<ann@x>");
+            let message = Fields::new(&stamp).with_mime(part);
+            let octets = message.segments().iter().filter_map(|segment| match segment {
+                Segment::Octets(octets) => Some(String::from_utf8_lossy(octets).into_owned()),
+                _ => None,
+            });
+            octets.collect::<String>().split_once("MIME-Version: 1.0\r\n").unwrap().1.to_owned()
+        };
+        assert_eq!(sent("Content-Type: text/html\nSubject: x\n\n<p>"), "Content-Type: text/html\r\n\r\n<p>");
+        assert_eq!(
+            sent("Content-Type: text/plain;\n charset=utf-8\n\n\u{fc}"),
+            "Content-Type: text/plain;\r\n charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\u{fc}"
+        );
+        for text in ["no header here", "no header\n\nhere", "a: b"] {
+            assert!(sent(text).starts_with("Content-Type: text/plain"), "{text}");
+        }
+        assert_eq!(sent("\nx"), "\r\nx");
+    }
 
     #[test]
     fn notifications_go_to_everybody_once_and_keep_their_form() {

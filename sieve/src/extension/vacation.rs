@@ -7,6 +7,7 @@ use mailwright_mail_model::address_list::{self, Entry};
 use crate::{
     Action, Call, Context, Definition, Extension, Flow, Parameter, Stop, Tag, Target,
     check::Checker,
+    compose,
     vacation::{self, Vacation},
 };
 
@@ -79,6 +80,14 @@ fn check(checker: &mut Checker<'_>, call: &mut Call) {
     {
         let message = format!("`{from}` is no address");
         checker.error(call.position, message);
+    }
+    // RFC 5230 §4.5
+    if call.has("mime")
+        && let Some(reason) = call.constant(0)
+        && compose::mime_part(&compose::lines(reason)).is_none()
+    {
+        let message = "what `:mime` sends begins with its fields, such as `Content-Type: text/plain; charset=utf-8`, and an empty line; this is sent as a text";
+        checker.warn(call.position, message);
     }
     let mut addresses = call.tag_texts("addresses").iter().filter_map(|text| text.constant());
     if let Some(other) = addresses.find(|address| !is_mailbox(address)) {
