@@ -5,15 +5,26 @@ use std::borrow::Cow;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, WINDOWS_1252};
 
 /// Names that mail uses and that the labels of the web do not know.
-const MAIL_LABELS: [(&str, &str); 9] = [
+const MAIL_LABELS: [(&str, &str); 20] = [
+    ("646", "us-ascii"),
+    ("ansi_x3.4-1986", "us-ascii"),
     ("ansi_x3.110-1983", "iso-8859-1"),
     ("cp932", "shift_jis"),
     ("cp936", "gbk"),
     ("cp949", "euc-kr"),
     ("cp950", "big5"),
     ("cp1252", "windows-1252"),
+    ("cp367", "us-ascii"),
+    ("eucjp", "euc-jp"),
+    ("euckr", "euc-kr"),
+    ("ibm367", "us-ascii"),
+    ("iso646-us", "us-ascii"),
+    ("iso_646.irv:1991", "us-ascii"),
+    ("latin9", "iso-8859-15"),
+    ("uhc", "euc-kr"),
     ("utf-16", "utf-16be"),
     ("utf-8-mac", "utf-8"),
+    ("us", "us-ascii"),
     ("x-unknown", "us-ascii"),
 ];
 
@@ -120,9 +131,19 @@ mod tests {
 
     #[test]
     fn labels_and_aliases() {
-        for label in
-            ["US-ASCII", "ascii", "utf8", " UTF-8 ", "latin1", "cp1252", "KOI8-R", "gb2312", "x-unknown"]
-        {
+        for label in [
+            "US-ASCII",
+            "ascii",
+            "utf8",
+            " UTF-8 ",
+            "latin1",
+            "cp1252",
+            "KOI8-R",
+            "gb2312",
+            "x-unknown",
+            "ISO646-US",
+            "uhc",
+        ] {
             assert_eq!(decode(label, b"abc").as_deref(), Some("abc"), "{label:?}");
         }
         for label in ["", "utf-7", "unicode-1-1-utf-7", "klingon", "iso-2022-cn", "hz-gb-2312", "x-user"] {

@@ -14,6 +14,8 @@ use super::fetch::read;
 const PREVIEW: usize = 200;
 /// How many octets of a part are looked at for that, and how many if these are all style sheets.
 const LOOKED_AT: [u64; 2] = [16 * 1024, 128 * 1024];
+/// How many parts are looked at for a text that is not empty.
+const TRIED: usize = 4;
 
 /// How the text of a message begins; empty if it has none that can be read.
 pub(super) async fn preview(
@@ -21,25 +23,32 @@ pub(super) async fn preview(
     message: &MessageRef,
     structure: &Structure,
 ) -> Result<Option<String>, StoreError> {
-    let Some(part) = shown_first(structure) else { return Ok(Some(String::new())) };
-    let range = part.body();
     let mut shown = String::new();
-    for most in LOOKED_AT {
-        let octets = read(store, message, range.start..range.end.min(range.start + most)).await?;
-        shown = beginning(part, &octets);
-        if !shown.is_empty() || range.end - range.start <= most {
-            break;
+    for part in shown_first(structure).into_iter().take(TRIED) {
+        let range = part.body();
+        for most in LOOKED_AT {
+            let octets = read(store, message, range.start..range.end.min(range.start + most)).await?;
+            shown = beginning(part, &octets);
+            if !shown.is_empty() {
+                return Ok(Some(shown));
+            }
+            if range.end - range.start <= most {
+                break;
+            }
         }
     }
     Ok(Some(shown))
 }
 
-/// The text that is read first: neither an attachment nor of a message that is attached, unless there is no other. Of alternatives the
-/// plain one, which needs no taking apart.
-fn shown_first(structure: &Structure) -> Option<&Part> {
-    let is =
-        |part: &Part, kind: &str| part.shape() == Shape::Leaf && part.content().media_type().is("text", kind);
-    let is_text = |part: &Part| is(part, "plain") || is(part, "html");
+/// The texts in the order in which they are looked at. Those that are attached, and those of messages that are, only if there is no other;
+/// of alternatives first the plain one, which needs no taking apart.
+fn shown_first(structure: &Structure) -> Vec<&Part> {
+    // A multipart without parts is a text.
+    let is = |part: &Part, kind: &str| {
+        let media_type = part.content().media_type();
+        part.shape() == Shape::Leaf
+            && (media_type.is("text", kind) || kind == "plain" && media_type.is("multipart", "*"))
+    };
     // A part comes behind the one that it is in.
     let mut set_apart = vec![false; structure.parts().len()];
     for (index, part) in structure.parts().enumerate() {
@@ -51,18 +60,22 @@ fn shown_first(structure: &Structure) -> Option<&Part> {
             part.content().disposition().is_some_and(|how| how.kind().eq_ignore_ascii_case("attachment"));
         set_apart.get_mut(index).into_iter().for_each(|apart| *apart = within || attached);
     }
-    let mut shown = structure.parts().zip(&set_apart).filter(|(part, apart)| is_text(part) && !**apart);
-    let Some((first, _)) = shown.next() else {
-        let plain = structure.parts().find(|part| is(part, "plain"));
-        return plain.or_else(|| structure.parts().find(|part| is_text(part)));
-    };
-    let is_alternative = |around: &usize| {
+    let texts = structure.parts().zip(&set_apart).filter(|(part, _)| is(part, "plain") || is(part, "html"));
+    let (apart, mut own): (Vec<_>, Vec<_>) = texts.partition(|(_, apart)| **apart);
+    if own.is_empty() {
+        own = apart;
+        own.sort_by_key(|(part, _)| !is(part, "plain"));
+    }
+    let mut own: Vec<&Part> = own.into_iter().map(|(part, _)| part).collect();
+    let alternative = own.first().and_then(|first| first.parent()).filter(|around| {
         let around = structure.part(*around);
         around.is_some_and(|around| around.content().media_type().is("multipart", "alternative"))
-    };
-    let around = first.parent().filter(is_alternative).into_iter();
-    let mut others = around.flat_map(|around| structure.children(around)).filter_map(|at| structure.part(at));
-    others.find(|part| is(part, "plain")).or(Some(first))
+    });
+    let same = |part: &&Part| alternative.is_some() && part.parent() == alternative;
+    if let Some(plain) = own.iter().position(|part| same(part) && is(part, "plain")) {
+        own.get_mut(..=plain).into_iter().for_each(|before| before.rotate_right(1));
+    }
+    own
 }
 
 fn beginning(part: &Part, octets: &[u8]) -> String {
@@ -145,9 +158,11 @@ mod tests {
             (several("mixed", &[&html, &plain]), "html"),
             (several("mixed", &[&forwarded, &attached]), "forwarded"),
             (several("mixed", &[&text("calendar", "x")]), "nothing"),
+            (several("alternative", &[&html, &text("plain", "other"), &plain]), "other"),
+            ("Content-Type: multipart/mixed; boundary=b\r\n\r\nno parts\r\n".to_owned(), "no parts\r\n"),
         ] {
             let structure = Structure::of(message.as_bytes());
-            let shown = shown_first(&structure).map_or("nothing", |part| {
+            let shown = shown_first(&structure).first().map_or("nothing", |part| {
                 let range = part.body();
                 &message[range.start as usize..range.end as usize]
             });
