@@ -57,7 +57,8 @@ impl News {
 pub enum FeedEvent {
     /// Messages of this mailbox came, changed or went.
     Messages(MailboxName),
-    /// Mailboxes were made, deleted, renamed, or their access control lists changed.
+    /// Mailboxes were made, deleted, renamed, or their access control lists changed; or the list of another user's mailbox that names
+    /// this one.
     Mailboxes,
     /// Subscriptions changed.
     Subscriptions,

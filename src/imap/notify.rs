@@ -159,7 +159,14 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
                 return tracing::warn!(%error, "cannot look at mailboxes");
             }
         };
-        match self.follow_others(&mut notifier, &now).await {
+        let known: HashSet<User> = notifier.others.keys().cloned().collect();
+        let followed = self.follow_others(&mut notifier, &now).await;
+        // What happened at those before they were followed is seen by another look.
+        let now = match notifier.others.keys().any(|owner| !known.contains(owner)) {
+            true => Seen::look(self, &user, &notifier).await.unwrap_or(now),
+            false => now,
+        };
+        match followed {
             Ok(true) => {}
             // RFC 5465 §5.8: the notifier is gone.
             Ok(false) => return connection.machine().inner_mut().inner_mut().notify_overflow(),

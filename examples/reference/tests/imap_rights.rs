@@ -235,3 +235,51 @@ fn who_may_not_read_any_more_is_told_nothing_more() {
         assert!(!is_done(&mut kept, &open));
     }
 }
+
+/// RFC 5465 §5.4, §5.9: a right that is given makes a mailbox, also where its owner has given none before; and others' mailboxes are none of
+/// the user's own (§6.2).
+#[test]
+fn who_is_given_a_right_is_told_of_the_mailbox() {
+    let server = server("");
+    let (mut bob, mut other) = (login(&server, BOB), login(&server, USER));
+    let there = |name: &str| format!("\"Other Users/{BOB}/{name}\"");
+    done(&mut bob, "CREATE shared");
+    done(&mut bob, "CREATE shared/a/b");
+    let mut subtree = login(&server, USER);
+    done(&mut subtree, "NOTIFY SET (subtree \"Other Users\" (MailboxName MessageNew MessageExpunge))");
+    done(&mut bob, &format!("SETACL shared {USER} lr"));
+    assert_eq!(subtree.line(), format!("* LIST (\\HasNoChildren) \"/\" {}", there("shared")));
+    done(&mut bob, "APPEND shared {1+}\r\nx");
+    assert!(subtree.line().starts_with(&format!("* STATUS {} (MESSAGES 1", there("shared"))));
+    // What is below goes with it, whatever is between.
+    done(&mut bob, &format!("SETACL shared/a/b {USER} lr"));
+    assert!(subtree.line().ends_with(&there("shared/a/b")));
+    done(&mut bob, "RENAME shared new");
+    assert_eq!(
+        subtree.line(),
+        format!("* LIST (\\HasChildren) \"/\" {} (\"OLDNAME\" ({}))", there("new"), there("shared"))
+    );
+    assert_eq!(subtree.imap("n", "NOOP"), ["n OK NOOP completed"]);
+    let mut personal = login(&server, USER);
+    done(&mut personal, "NOTIFY SET (personal (SubscriptionChange))");
+    let mut subscribed = login(&server, USER);
+    done(
+        &mut subscribed,
+        "NOTIFY SET (subscribed (MailboxName SubscriptionChange MessageNew MessageExpunge))",
+    );
+    for (command, is) in [("SUBSCRIBE", " \\Subscribed"), ("UNSUBSCRIBE", "")] {
+        done(&mut other, &format!("{command} {}", there("new")));
+        let told = format!("* LIST (\\HasChildren{is}) \"/\" {}", there("new"));
+        assert_eq!(subscribed.line(), told, "{command}");
+    }
+    for told in [&mut personal, &mut subscribed] {
+        assert_eq!(told.imap("n", "NOOP"), ["n OK NOOP completed"]);
+    }
+    // A refusal leaves what was set before.
+    let many: String = (0..257).map(|number| format!(" \"Other Users/u{number}@example.org/X\"")).collect();
+    done(&mut subtree, "NOTIFY SET (personal (MailboxName))");
+    let refused = subtree.imap("r", &format!("NOTIFY SET (mailboxes ({}) (MailboxName))", many.trim_start()));
+    assert!(refused[0].starts_with("r NO [NOTIFICATIONOVERFLOW] "), "{refused:?}");
+    done(&mut other, "CREATE mine");
+    assert_eq!(subtree.line(), "* LIST (\\HasNoChildren) \"/\" mine");
+}

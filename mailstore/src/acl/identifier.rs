@@ -37,6 +37,16 @@ pub enum Subject {
     User(Prepared),
 }
 
+impl Subject {
+    /// The name of the account, if it is one.
+    pub(crate) fn account(&self) -> Option<&str> {
+        match self {
+            Self::User(name) => Some(&name.0),
+            Self::Anyone | Self::Group(_) => None,
+        }
+    }
+}
+
 /// A name in the one form in which names are compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prepared(String);

@@ -6,8 +6,12 @@ use std::task::Poll;
 
 use mailwright_mail_model::MailboxName;
 
-use super::{Outcome, append, ensure, name, some, user};
-use crate::{Feed, FeedEvent, FeedPosition, Folders, Store};
+use super::{
+    Outcome, append, ensure, name,
+    sharing::{identifier, rights},
+    some, user,
+};
+use crate::{Acl, AclChange, Feed, FeedEvent, FeedPosition, Folders, Store};
 
 pub(super) async fn changes_anywhere_are_told(store: &impl Store) -> Outcome {
     let (user, other) = (user("feed")?, user("feed-other")?);
@@ -51,6 +55,15 @@ pub(super) async fn changes_anywhere_are_told(store: &impl Store) -> Outcome {
     )?;
     folders.delete(&user, &lists).await?;
     ensure(told(&feed.after(&user, position).await?, FeedEvent::Mailboxes), "a deleted mailbox is told")?;
+    if let Some(acl) = store.acl() {
+        let position = feed.position(&other).await?;
+        let rights = AclChange::Add(rights("l")?);
+        acl.change_access(&user, &MailboxName::inbox(), &identifier(other.as_str())?, rights).await?;
+        ensure(
+            told(&feed.after(&other, position).await?, FeedEvent::Mailboxes),
+            "a right that is given is told",
+        )?;
+    }
     // A position of another life of the store.
     let news = feed.after(&user, FeedPosition::new(u64::MAX)).await?;
     ensure(news.events.contains(&FeedEvent::Anything), "what the store does not know is told as anything")

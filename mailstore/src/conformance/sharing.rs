@@ -9,11 +9,11 @@ use crate::{
     User,
 };
 
-fn rights(text: &str) -> Outcome<Rights> {
+pub(super) fn rights(text: &str) -> Outcome<Rights> {
     text.parse().map_err(|_| Wrong(format!("{text} are no rights")))
 }
 
-fn identifier(text: &str) -> Outcome<Identifier> {
+pub(super) fn identifier(text: &str) -> Outcome<Identifier> {
     text.parse().map_err(|_| Wrong(format!("{text} is no identifier")))
 }
 

@@ -176,7 +176,10 @@ impl Group<'_> {
         let list = self.detail(&key)?.map_or(Ok(Vec::new()), |value| decode_list(&value))?;
         let list = changed_list(owner, list, identifier, change)?;
         self.set_list(owner.as_str(), key, &list);
-        self.events.push((owner.as_str().as_bytes().into(), FeedEvent::Mailboxes));
+        // Whoever gets or loses a right sees other mailboxes than before.
+        let other = identifier.subject().account();
+        let told = [Some(owner.as_str()), other].into_iter().flatten();
+        self.events.extend(told.map(|user| (user.as_bytes().into(), FeedEvent::Mailboxes)));
         Ok(())
     }
 

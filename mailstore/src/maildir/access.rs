@@ -116,6 +116,9 @@ impl Shared {
         let _removed = fs::remove_file(folder.root.join(DOVECOT_INDEX));
         self.lists.forget();
         self.tell(owner);
+        if let Some(other) = identifier.subject().account() {
+            self.tell_of_access(other);
+        }
         Ok(())
     }
 

@@ -131,6 +131,11 @@ impl Shared {
         }
     }
 
+    /// Tells a user, by name, that the rights to mailboxes of others are not as they were.
+    pub(super) fn tell_of_access(&self, user: &str) {
+        self.following.feeds.tell(user.as_bytes(), FeedEvent::Mailboxes);
+    }
+
     /// Tells that a mailbox of a user has changed, if that is followed.
     pub(super) fn tell_messages(&self, user: &User, name: &MailboxName) {
         let mut users = lock(&self.following.users);

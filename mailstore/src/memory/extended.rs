@@ -1,5 +1,6 @@
 //! The facets that extensions need.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -132,7 +133,9 @@ impl Acl for Memory {
         identifier: &Identifier,
         change: AclChange,
     ) -> Result<()> {
-        self.change(&[(owner, FeedEvent::Mailboxes)], |state| {
+        let other = identifier.subject().account().and_then(|name| User::new(name).ok());
+        let told: Vec<_> = iter::once(owner).chain(&other).map(|user| (user, FeedEvent::Mailboxes)).collect();
+        self.change(&told, |state| {
             let folder = state.find(owner, name)?;
             folder.access = changed_list(owner, folder.access.clone(), identifier, change)?;
             Ok(())
