@@ -80,7 +80,7 @@ pub fn read() -> Reading {
 
 /// What is known of the clock, for the next process: to be kept every now and then, and at the end.
 pub fn to_keep() -> [u8; KEPT] {
-    lock(&GUARD).to_keep(shown(), Instant::now())
+    lock(&GUARD).keep(shown(), Instant::now())
 }
 
 /// Goes on from what an earlier process kept. A clock that shows less than then, or over a day more, is in doubt. Anything else than what
@@ -144,7 +144,7 @@ impl Guard {
             *self = Self::new(shown, at);
             return Reading::sure(shown);
         }
-        let since = *self.doubted.get_or_insert(Mark::new(shown, at));
+        let since = *self.doubted.get_or_insert_with(|| Mark::new(shown, at));
         if !goes_on(since) {
             self.doubted = Some(Mark::new(shown, at));
         } else if since.lasts(at) >= SETTLED {
@@ -155,7 +155,7 @@ impl Guard {
     }
 
     /// What it should show, what it shows, and since how many seconds it has been in doubt.
-    fn to_keep(&mut self, shown: u64, at: Instant) -> [u8; KEPT] {
+    fn keep(&mut self, shown: u64, at: Instant) -> [u8; KEPT] {
         let reading = self.read(shown, at);
         let doubted = self.doubted.map_or(0, |since| since.lasts(at).as_secs());
         let mut kept = [0; KEPT];
@@ -233,7 +233,7 @@ mod tests {
     fn a_start_long_after_the_end_is_in_doubt() {
         let began = Instant::now();
         let after = |seconds| began + Duration::from_secs(seconds);
-        let kept_at = |last| Guard::new(last, began).to_keep(last, began);
+        let kept_at = |last| Guard::new(last, began).keep(last, began);
         let started = |kept, seconds| {
             let mut guard = Guard::new(BEGIN + seconds, after(seconds));
             guard.resume(kept, BEGIN + seconds, after(seconds));
@@ -251,13 +251,13 @@ mod tests {
             // Who starts every few hours gets there, too.
             let mut guard = started(kept_at(last), 0);
             for hours in [10, 20] {
-                let kept = guard.to_keep(BEGIN + hours * HOUR, after(hours * HOUR));
+                let kept = guard.keep(BEGIN + hours * HOUR, after(hours * HOUR));
                 guard = started(kept, hours * HOUR);
             }
             assert!(read(&mut guard, 23 * HOUR).is_in_doubt());
             assert!(!read(&mut guard, DAY).is_in_doubt());
             // But not by a clock that is elsewhere each time.
-            let elsewhere = started(kept_at(last), 0).to_keep(BEGIN - 40 * DAY, after(20 * HOUR));
+            let elsewhere = started(kept_at(last), 0).keep(BEGIN - 40 * DAY, after(20 * HOUR));
             let mut guard = started(elsewhere, 20 * HOUR);
             assert!(read(&mut guard, DAY).is_in_doubt());
         }

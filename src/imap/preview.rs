@@ -85,7 +85,7 @@ fn beginning(part: &Part, octets: &[u8]) -> String {
         None => return String::new(),
     }
     let media_type = part.content().media_type();
-    let label = media_type.charset().unwrap_or("utf-8".into());
+    let label = media_type.charset().unwrap_or_else(|| "utf-8".into());
     let text = charset::decode(&label, &decoded).unwrap_or_else(|| String::from_utf8_lossy(&decoded));
     match media_type.is("text", "html") {
         true => folded(markup::Text::new(&text)),
