@@ -3,9 +3,9 @@
 //!
 //! The two take turns in many short rounds, and what is told are medians: whatever else the machine does falls on both.
 //!
-//! They do not do the same. What `smtp-proto` makes of a command borrows from the input; it is measured so, and once more with the copy
-//! that whoever keeps it has to make, as ours is one. It looks for the end of the line, which ours is given; ours checks what names of
-//! hosts are made of, that no control character is anywhere, and decodes the Base64 of AUTH.
+//! They do not do the same. What `smtp-proto` makes of a command borrows from the input; it is measured so, and once more with what
+//! whoever keeps it has to do beside, as ours has done it: the copy, and of AUTH the Base64. It looks for the end of the line, which ours
+//! is given; ours checks what names of hosts are made of, and that no control character is anywhere.
 //!
 //! With a command as its argument and `ours`, `theirs` or `owned` behind it, it is parsed ten thousand times and nothing else is done,
 //! for a profiler.
@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Buf, BytesMut};
 use mailwright_benches::Result;
 use mailwright_line_proto::{
@@ -66,7 +67,7 @@ fn main() -> Result<()> {
     writeln!(
         out,
         "{:<82} {:>9} {:>11} {:>6} {:>9} {:>6}",
-        "command, ns", "this", "smtp-proto", "ratio", "as a copy", "ratio"
+        "command, ns", "this", "smtp-proto", "ratio", "as values", "ratio"
     )?;
     for command in COMMANDS {
         let timed = |parser| {
@@ -110,6 +111,13 @@ enum Parser {
     Owned,
 }
 
+/// What is kept of a command of `smtp-proto`.
+#[expect(dead_code, reason = "to be made is all that becomes of it")]
+enum Kept {
+    Auth(u64, std::result::Result<Vec<u8>, base64::DecodeError>),
+    Other(Request<String>),
+}
+
 /// Parses a command so many times.
 fn repeat(command: &str, parser: Parser, times: u32) {
     let line = format!("{command}\r\n");
@@ -128,7 +136,12 @@ fn repeat(command: &str, parser: Parser, times: u32) {
         }
         Parser::Owned => {
             for _ in 0..times {
-                black_box(&Request::parse(&mut black_box(line).iter()).map(Request::into_owned));
+                black_box(&Request::parse(&mut black_box(line).iter()).map(|request| match request {
+                    Request::Auth { mechanism, initial_response } => {
+                        Kept::Auth(mechanism, STANDARD.decode(initial_response.as_bytes()))
+                    }
+                    request => Kept::Other(request.into_owned()),
+                }));
             }
         }
     }

@@ -14,6 +14,7 @@ use fjall::{
 };
 
 use super::chunk::Packing;
+use super::journal::ahead::Ahead;
 use super::{Core, Options, backup, journal, row};
 use crate::signal::lock;
 use crate::{Result, StoreError, clock};
@@ -65,12 +66,18 @@ pub(super) struct Database {
     memtable: u64,
     /// What was found damaged before it was opened.
     pub(super) damage: Vec<String>,
-    /// Held while a batch is committed: how many octets were since somebody looked whether the database is behind.
-    writing: Mutex<u64>,
+    /// Held while a batch is committed.
+    writing: Mutex<Writing>,
     /// A number that the batch being committed is not below; the highest number there is while none is being committed.
     unfinished: AtomicU64,
     identities: Mutex<Identities>,
     last_validity: Mutex<u32>,
+}
+
+struct Writing {
+    /// How many octets were committed since somebody looked whether the database is behind.
+    unlooked: u64,
+    ahead: Ahead,
 }
 
 /// Identities of bodies and mailboxes. They are set aside in lots, so that an upload takes one without a write to disk
@@ -141,6 +148,7 @@ impl Database {
 
     /// The database without a look at what is in it.
     pub(super) fn open_empty(directory: &Path, options: &Options) -> Result<Self> {
+        let ahead = Ahead::new(directory);
         let handle = fjall::Database::builder(directory)
             .cache_size(options.cache)
             .max_cached_files(Some(options.files))
@@ -190,7 +198,7 @@ impl Database {
             epoch: 0,
             memtable: options.memtable,
             damage: Vec::new(),
-            writing: Mutex::default(),
+            writing: Mutex::new(Writing { unlooked: 0, ahead }),
             unfinished: AtomicU64::new(u64::MAX),
             identities: Mutex::new(Identities { next: 1, reserved: 1 }),
             last_validity: Mutex::new(0),
@@ -267,12 +275,17 @@ impl Database {
 
     /// Writes a batch of about so many octets.
     pub(super) fn commit(&self, batch: OwnedWriteBatch, octets: usize) -> Result<()> {
-        let mut unlooked = lock(&self.writing);
+        let mut writing = lock(&self.writing);
         // Not each time: there are many keyspaces to look at, and nothing falls behind by a small batch.
-        *unlooked = unlooked.saturating_add(octets as u64 + BATCH);
-        if *unlooked >= self.memtable / LOOKS {
+        writing.unlooked = writing.unlooked.saturating_add(octets as u64 + BATCH);
+        if writing.unlooked >= self.memtable / LOOKS {
             self.catch_up()?;
-            *unlooked = 0;
+            writing.unlooked = 0;
+        }
+        if writing.ahead.is_short(octets, batch.len()) {
+            // What waits in memory would be written where the zeros go, by a thread of the database.
+            self.handle.persist(PersistMode::Buffer).map_err(failed)?;
+            writing.ahead.fill();
         }
         // The batch gets this number or a higher one; whoever looks from here to its end sees that.
         self.unfinished.store(self.handle.seqno(), Ordering::SeqCst);

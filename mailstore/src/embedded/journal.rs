@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::row::{self, Fields};
 use crate::{Result, StoreError};
 
+pub(super) mod ahead;
 mod batch;
 
 use batch::{END, Scanner};
@@ -87,6 +88,11 @@ pub(super) fn withdraw(directory: &Path, number: u64) -> Result<()> {
 
 /// The journals, oldest first.
 fn journals(directory: &Path) -> Result<Vec<PathBuf>> {
+    Ok(numbered(directory)?.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The journals with their numbers, which rise.
+fn numbered(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -99,7 +105,7 @@ fn journals(directory: &Path) -> Result<Vec<PathBuf>> {
         })
         .collect();
     journals.sort();
-    Ok(journals.into_iter().map(|(_, path)| path).collect())
+    Ok(journals)
 }
 
 /// Mends one journal. `known` is the last group of the journals before it; gives that of this one.

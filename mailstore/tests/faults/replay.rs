@@ -68,6 +68,8 @@ fn nothing_acknowledged_is_lost_by_a_power_cut() {
     let begun = Instant::now();
     let trace = record();
     let recorded = begun.elapsed();
+    let ahead = |step: &Step| matches!(step, Step::Write { octets, .. } if octets.len() > 100_000 && octets.iter().all(|octet| *octet == 0));
+    assert!(trace.steps.iter().any(ahead), "no room was made in the journal ahead of what comes");
     let cuts = number("MAILSTORE_CUTS", CUTS);
     let every = (trace.steps.len() * 7).checked_div(cuts).map_or(1, |every| every.max(1));
     // Of every kind the same number.
