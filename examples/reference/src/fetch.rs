@@ -5,7 +5,7 @@ mod vault;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -48,6 +48,8 @@ struct Inner {
     ledger: TableLedger,
     vault: Vault,
     directory: Arc<Directory>,
+    /// Held by whoever adds an account or takes one away.
+    changing: Mutex<()>,
     /// What fetches, if this is the server.
     fetcher: OnceLock<Fetcher<Inbox, TableLedger>>,
     /// Wakes those who ask providers for mail that waits there (ATRN), each time it changes.
@@ -187,7 +189,8 @@ impl Fetch {
         let (table, ledger) = (database.table(ACCOUNTS)?, TableLedger::new(database.table(LEDGER)?));
         let (vault, fetcher) = (Vault::new(data), OnceLock::new());
         let providers = watch::Sender::new(());
-        Ok(Self(Arc::new(Inner { table, ledger, vault, directory, fetcher, providers })))
+        let changing = Mutex::default();
+        Ok(Self(Arc::new(Inner { table, ledger, vault, directory, changing, fetcher, providers })))
     }
 
     /// Changes when providers are to be asked at once (ATRN).
@@ -235,6 +238,7 @@ impl Fetch {
         if password.is_empty() && row.token.is_none() {
             return Err(FetchError::Invalid("expected the password there on standard input".into()));
         }
+        let _changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.stored()?;
         let same = |other: &Row| {
             (&other.user, &other.protocol, &other.host, other.port, &other.login, &other.folder)
@@ -266,6 +270,7 @@ impl Fetch {
     }
 
     fn remove(&self, id: u64) -> Result<FetchResponse, FetchError> {
+        let _changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.stored()?;
         let (_, stored) = all.into_iter().find(|(found, _)| *found == id).ok_or(FetchError::Unknown(id))?;
         block_on(self.drop_account(id))?;

@@ -258,6 +258,22 @@ fn nothing_is_fetched_for_who_is_gone() {
 }
 
 #[test]
+fn accounts_that_are_added_at_once_are_all_there() {
+    let home = Server::start(QUICK);
+    let begin = |number: usize| {
+        let source = format!("imap://somebody{number}@127.0.0.1:1");
+        let mut command = home.command(&["fetch", "add", USER, &source, "--in-clear"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"secret\n").unwrap();
+        child
+    };
+    let children: Vec<_> = (0..12).map(begin).collect();
+    assert!(children.into_iter().all(|mut child| child.wait().unwrap().success()));
+    let list = String::from_utf8(succeed(&mut home.command(&["fetch", "list"]))).unwrap();
+    assert_eq!(list.matches("somebody").count(), 12, "{list}");
+}
+
+#[test]
 fn what_was_too_large_comes_when_the_limit_is_raised() {
     let foreign = Server::start("allow_plaintext_auth = true");
     deliver(&foreign, USER, "Subject: small\r\n\r\nx\r\n");
