@@ -18,6 +18,7 @@ mod inbox;
 mod intake;
 pub(crate) mod journal;
 mod on_demand;
+mod opening;
 mod parts;
 mod patient;
 mod plan;

@@ -14,6 +14,7 @@ use super::{
     commit::refusal,
     deliver::Received,
     hops::Hops,
+    opening::Opening,
     trace_fields::{now, received, return_path},
 };
 use crate::{imap::Describer, service::shown};
@@ -75,7 +76,7 @@ impl<S: Store> Intake<'_, S> {
         id: &str,
     ) -> Result<Received, Reply> {
         let mut hops = Hops::default();
-        let mut lines = InLines::new(message);
+        let (mut opening, mut lines) = (Opening::default(), InLines::new(message));
         let begin =
             |authentication: &Authentication| authentication.examiner(session, message, self.forwarder);
         let judge = self.authentication.and_then(|judge| Some((judge, begin(judge)?)));
@@ -96,18 +97,21 @@ impl<S: Store> Intake<'_, S> {
         let mut ended = false;
         while !ended {
             let chunk = match body.next().await.map_err(|_| Reply::INTERNAL)? {
-                Some(chunk) => {
-                    hops.push(&chunk);
-                    if let Some(examiner) = &mut examiner {
-                        examiner.push(&chunk);
-                    }
-                    lines.push(chunk)?
-                }
+                Some(chunk) => opening.push(chunk),
                 None => {
                     ended = true;
-                    lines.finish()?
+                    opening.finish()
                 }
             };
+            hops.push(&chunk);
+            if let Some(examiner) = &mut examiner {
+                examiner.push(&chunk);
+            }
+            let mut chunk = lines.push(chunk)?;
+            let last = if ended { lines.finish()? } else { Bytes::new() };
+            if !last.is_empty() {
+                chunk = [chunk, last].concat().into();
+            }
             eight_bit |= !chunk.is_ascii();
             if let Some(examiner) = &mut kept {
                 examiner.push(&chunk);
@@ -167,9 +171,17 @@ impl<S: Store> Intake<'_, S> {
         trace: &str,
         source: &mut impl Source,
     ) -> Result<Received, Reply> {
-        let (mut hops, mut eight_bit) = (Hops::default(), false);
+        let (mut hops, mut opening, mut eight_bit) = (Hops::default(), Opening::default(), false);
         let mut draft = self.begin(size, &[trace]).await?;
-        while let Some(chunk) = source.chunk().await? {
+        let mut ended = false;
+        while !ended {
+            let chunk = match source.chunk().await? {
+                Some(chunk) => opening.push(chunk),
+                None => {
+                    ended = true;
+                    opening.finish()
+                }
+            };
             hops.push(&chunk);
             eight_bit |= !chunk.is_ascii();
             draft.write(chunk).await?;

@@ -6,7 +6,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{PASSWORD, Server, Talk, USER, count, have, inbox, succeed, tell};
+use common::{PASSWORD, Server, Talk, USER, count, deliver, have, inbox, succeed, tell};
 
 const PLAINTEXT: &str = "allow_plaintext_auth = true\n";
 
@@ -51,6 +51,19 @@ fn parts_of_a_message_are_content() {
 }
 
 #[test]
+fn a_message_without_a_header_is_its_text() {
+    let server = Server::start(PLAINTEXT);
+    for text in ["What is this?\r\nA letter.\r\n", " indented: more\r\n"] {
+        deliver(&server, USER, text);
+    }
+    let mut talk = inbox(&server);
+    let seen = talk.imap("fetch", "FETCH 1:2 (BODY.PEEK[TEXT] BODY.PEEK[HEADER.FIELDS (RECEIVED)])").join("\n");
+    assert!(seen.contains("What is this?\nA letter.\n") && seen.contains("\n indented: more\n"), "{seen}");
+    assert_eq!(talk.imap("search", "SEARCH BODY letter")[0], "* SEARCH 1");
+    assert_eq!(talk.imap("search", "SEARCH HEADER RECEIVED indented")[0], "* SEARCH");
+}
+
+#[test]
 fn nothing_else_ends_a_message() {
     let server = Server::start(PLAINTEXT);
     let second = "MAIL FROM:<evil@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nsmuggled\r\n";
@@ -91,7 +104,7 @@ fn nothing_else_ends_a_message() {
 #[test]
 fn results_of_authentication_from_strangers_are_taken_out() {
     let server = Server::start(PLAINTEXT);
-    common::deliver(
+    deliver(
         &server,
         USER,
         "Authentication-Results: mail.example.org; dkim=pass\r\n\theader.d=bank.example\r\n\
