@@ -89,14 +89,15 @@ impl DomainSettings {
     }
 }
 
-/// Tells of addresses here that nobody has: nothing is wrong with that, and mail that leads to them alone is refused.
+/// Tells of addresses here that nobody has, and of aliases that lead to nobody but each other: mail that leads to them alone is refused.
 pub(crate) fn tell_missing(config: &Config, addresses: &[String]) {
     for address in addresses {
         let asked = request(config, Request::Address { address: address.clone() });
-        if let Ok(Response::Address(meaning)) = asked
-            && meaning.refusal.starts_with("550 5.1.1 ")
-        {
+        let Ok(Response::Address(meaning)) = asked else { continue };
+        if meaning.refusal.starts_with("550 5.1.1 ") {
             println!("  nobody has {address} yet");
+        } else if meaning.refusal.starts_with("550 5.4.6 ") {
+            println!("  {address} leads back to itself: mail for it is refused");
         }
     }
 }

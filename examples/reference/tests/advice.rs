@@ -78,6 +78,12 @@ fn mistakes_are_named() {
         let said =
             prints(&server, &["alias", "add", "sales@example.org", USER, "aluce@example.org", "--replace"]);
         assert_eq!(said, "added the alias sales@example.org\n  nobody has aluce@example.org yet\n");
+        let said =
+            prints(&server, &["alias", "add", "round@example.org", "round@example.org", USER, "--replace"]);
+        assert_eq!(said, "added the alias round@example.org\n");
+        let said = prints(&server, &["alias", "add", "round@example.org", "round@example.org", "--replace"]);
+        let why = "round@example.org leads back to itself: mail for it is refused";
+        assert_eq!(said, format!("added the alias round@example.org\n  {why}\n"));
         let said = prints(&server, &["group", "add", "team@example.org", USER, "--replace"]);
         assert_eq!(said, "added the group team@example.org\n");
         let said = prints(&server, &["group", "join", "team@example.org", "aluce@example.org"]);

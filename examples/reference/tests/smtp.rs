@@ -57,7 +57,8 @@ fn a_message_without_a_header_is_its_text() {
         deliver(&server, USER, text);
     }
     let mut talk = inbox(&server);
-    let seen = talk.imap("fetch", "FETCH 1:2 (BODY.PEEK[TEXT] BODY.PEEK[HEADER.FIELDS (RECEIVED)])").join("\n");
+    let seen =
+        talk.imap("fetch", "FETCH 1:2 (BODY.PEEK[TEXT] BODY.PEEK[HEADER.FIELDS (RECEIVED)])").join("\n");
     assert!(seen.contains("What is this?\nA letter.\n") && seen.contains("\n indented: more\n"), "{seen}");
     assert_eq!(talk.imap("search", "SEARCH BODY letter")[0], "* SEARCH 1");
     assert_eq!(talk.imap("search", "SEARCH HEADER RECEIVED indented")[0], "* SEARCH");

@@ -58,13 +58,14 @@ impl Directory {
             found.deliveries.push(Delivery { account, detail, shared: false, owner: None, since });
             return Ok(found);
         }
-        let mut found = Walk::new(self).run(address, includes)?;
+        let (mut found, in_circle) = Walk::new(self).run(address, includes)?;
         if let Some((name, since)) = itself {
             let own = found.deliveries.iter_mut().filter(|delivery| delivery.account == name);
             own.for_each(|delivery| delivery.since = since);
         }
         match (found.is_empty(), found.dangling.is_empty()) {
             (false, _) => Ok(found),
+            (true, true) if in_circle => Err(Refusal::Circle),
             (true, true) => Err(Refusal::NoMailbox),
             (true, false) => Err(Refusal::Unknown),
         }

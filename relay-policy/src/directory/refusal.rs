@@ -15,6 +15,9 @@ pub enum Refusal {
     /// Only our own networks and users may write to it.
     #[error("This address takes mail from local senders only")]
     LocalOnly,
+    /// It leads to nobody but itself.
+    #[error("The alias leads round in a circle")]
+    Circle,
     /// It leads through more aliases and forwards than can be right.
     #[error("Aliases or forwards nested too deeply")]
     TooDeep,
@@ -34,7 +37,8 @@ impl Refusal {
             Self::Unknown => Reply::permanent((1, 1), text),
             Self::NoMailbox => Reply::permanent((2, 1), text),
             Self::LocalOnly => Reply::permanent((7, 1), text),
-            Self::TooDeep => Reply::permanent((4, 6), text),
+            // RFC 3463 §3.5: X.4.6, a routing loop
+            Self::Circle | Self::TooDeep => Reply::permanent((4, 6), text),
             Self::TooMany => Reply::permanent((5, 3), text),
             // RFC 3463 §3.4: X.3.0, and it may be mended soon.
             Self::Unreadable(_) => Reply::transient((3, 0), text),

@@ -18,6 +18,8 @@ pub(super) struct Walk<'a> {
     /// What was reached already.
     seen: HashSet<Mark>,
     found: Expansion,
+    /// Whether a way led back to an alias that it came through.
+    in_circle: bool,
 }
 
 /// Something that is done once, however many ways lead to it.
@@ -40,11 +42,21 @@ struct Step {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(directory: &'a Directory) -> Self {
-        Self { directory, steps: Vec::new(), seen: HashSet::new(), found: Expansion::default() }
+        Self {
+            directory,
+            steps: Vec::new(),
+            seen: HashSet::new(),
+            found: Expansion::default(),
+            in_circle: false,
+        }
     }
 
-    /// Walks to the end of every way.
-    pub(super) fn run(mut self, recipient: &Address, includes: &dyn Includes) -> Result<Expansion, Refusal> {
+    /// Walks to the end of every way; also gives whether one led round in a circle.
+    pub(super) fn run(
+        mut self,
+        recipient: &Address,
+        includes: &dyn Includes,
+    ) -> Result<(Expansion, bool), Refusal> {
         let mut waiting = VecDeque::from([(Target::Address(recipient.clone()), None)]);
         while let Some((target, through)) = waiting.pop_front() {
             let followed = match &target {
@@ -75,7 +87,7 @@ impl<'a> Walk<'a> {
                 return Err(Refusal::TooMany);
             }
         }
-        Ok(self.found)
+        Ok((self.found, self.in_circle))
     }
 
     /// Follows an address one step; gives what is to be followed next.
@@ -114,7 +126,8 @@ impl<'a> Walk<'a> {
                         Entry::Alias(_) if self.is_relayed(address) => {
                             self.send(address, OnwardReason::Relay, through);
                         }
-                        _ => {}
+                        Entry::Alias(_) => self.in_circle = true,
+                        Entry::Group(_) => {}
                     }
                     return Ok(Vec::new());
                 }
@@ -136,6 +149,7 @@ impl<'a> Walk<'a> {
             Found::Alias { name, alias } => {
                 if self.passed(&name, through) {
                     // An alias that names itself means the account of that name.
+                    self.in_circle = true;
                     self.keep(&name, None, through);
                     return Ok(Vec::new());
                 }

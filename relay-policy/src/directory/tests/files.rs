@@ -71,7 +71,7 @@ fn the_aliases_of_a_file_go_first() {
         ("bob@d1.example", "bob@d1.example, file::/copies/bob by bob@d1.example"),
         ("list@d1.example", "->list@elsewhere.example"),
         ("boss@d2.example", "carol@d2.example"),
-        ("a@d1.example", "NoMailbox"),
+        ("a@d1.example", "Circle"),
         ("nobody@d1.example", "file::/dev/null by nobody@d1.example"),
     ] {
         assert_eq!(with_files(&directory, to, &files), expected, "{to}");
