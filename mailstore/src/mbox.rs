@@ -21,6 +21,7 @@ use crate::signal::lock;
 use crate::{Result, StoreError};
 
 mod deliver;
+mod from_line;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,15 @@ use bytes::Bytes;
 use mailwright_mail_model::{DateTime, Flag, FlagSet, Keyword, Uid, UidValidity};
 
 use super::FROM;
+use super::from_line::{begins_message, moment};
 
 /// Reads the messages of a file one after the other, piece by piece.
 ///
-/// A message begins at a line that begins with `From `, at the start of the file or behind an empty line. The fields in which
+/// A message begins at a line that begins with `From `, at the start of the file, or behind an empty line if it says when. The fields in which
 /// mail programs keep flags and UIDs (`Status`, `X-Status`, `X-Keywords`, `X-UID`, `X-IMAP` and `X-IMAPbase`) are
 /// taken out of the message and told in [`Piece::Header`]: the first of each name, and what is valid for the whole file only in its
-/// first message. Further ones came with the message and stay in it.
+/// first message. Further ones came with the message and stay in it. The first message of files by UW IMAP, Pine and Alpine, which says
+/// of itself that it is none, is passed over.
 ///
 /// ```
 /// use mailwright_mailstore::mbox::{Piece, Reader};
@@ -44,6 +46,10 @@ pub struct Reader<R> {
     in_front: bool,
     /// Whether this is the first message.
     first: bool,
+    /// Its header, which is read to see whether it is a message.
+    header: Option<Piece>,
+    /// What a first message that is none has told.
+    base: Option<(UidValidity, u32)>,
     /// Within the header, within the body, or between messages.
     place: Place,
     /// An empty line that belongs to the message only if the message goes on behind it.
@@ -104,6 +110,8 @@ impl<R: BufRead> Reader<R> {
             begun: None,
             in_front: false,
             first: true,
+            header: None,
+            base: None,
             place: Place::Between,
             empty: false,
             at_start: true,
@@ -122,6 +130,23 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// If the file cannot be read, or does not begin with a message.
     pub fn next_message(&mut self) -> io::Result<Option<FromLine>> {
+        loop {
+            let (first, line) = (self.first, self.next_line()?);
+            if !first || self.in_front || line.is_none() {
+                return Ok(line);
+            }
+            let (header, is_internal) = self.header()?;
+            let Piece::Header { base, .. } = header else { return Ok(line) };
+            if !is_internal {
+                self.header = Some(header);
+                return Ok(line);
+            }
+            self.base = base;
+        }
+    }
+
+    /// The line that begins the next message.
+    fn next_line(&mut self) -> io::Result<Option<FromLine>> {
         while self.next_piece()?.is_some() {}
         let line = match self.ahead.take() {
             Some(line) => Some(line),
@@ -142,9 +167,9 @@ impl<R: BufRead> Reader<R> {
         self.place = Place::Header;
         (self.empty, self.at_start) = (false, true);
         let text = String::from_utf8_lossy(rest).trim_end().to_owned();
-        let (sender, date) = text.split_once(' ').unwrap_or((&text, ""));
+        let sender = text.split(' ').next().unwrap_or_default();
         let sender = if sender == "MAILER-DAEMON" { "" } else { sender };
-        Ok(Some(FromLine { sender: sender.into(), date: parse_moment(date) }))
+        Ok(Some(FromLine { sender: sender.into(), date: moment(&text) }))
     }
 
     /// The next piece of this message.
@@ -152,14 +177,18 @@ impl<R: BufRead> Reader<R> {
     /// # Errors
     /// If the file cannot be read.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
+        if let Some(header) = self.header.take() {
+            return Ok(Some(header));
+        }
         match self.place {
             Place::Between => Ok(None),
-            Place::Header => self.header().map(Some),
+            Place::Header => Ok(Some(self.header()?.0)),
             Place::Body => self.body(),
         }
     }
 
-    fn header(&mut self) -> io::Result<Piece> {
+    /// The header, and whether it is that of a message for the programs that use the file.
+    fn header(&mut self) -> io::Result<(Piece, bool)> {
         let mut octets = Vec::new();
         // What is valid for all messages is in the first.
         let has_base = !std::mem::take(&mut self.first);
@@ -190,13 +219,16 @@ impl<R: BufRead> Reader<R> {
                 break;
             }
         }
-        Ok(Piece::Header { octets: octets.into(), flags: kept.flags, uid: kept.uid, base: kept.base })
+        let is_internal =
+            kept.is_internal && octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(INTERNAL));
+        let base = kept.base.or_else(|| self.base.take());
+        Ok((Piece::Header { octets: octets.into(), flags: kept.flags, uid: kept.uid, base }, is_internal))
     }
 
     /// Behind the empty line there is the body, or it parts this message from the next.
     fn end_header(&mut self, octets: &mut Vec<u8>) -> io::Result<()> {
         let next = self.line()?;
-        let ends = next.as_ref().is_none_or(|next| next.starts_with(FROM));
+        let ends = next.as_ref().is_none_or(|next| begins_message(next));
         // Nothing at all would be no message.
         if !ends || octets.is_empty() {
             octets.extend_from_slice(b"\r\n");
@@ -217,7 +249,7 @@ impl<R: BufRead> Reader<R> {
                 break;
             };
             if self.at_start {
-                if self.empty && line.starts_with(FROM) {
+                if self.empty && begins_message(&line) {
                     (self.ahead, self.place) = (Some(line), Place::Between);
                     break;
                 }
@@ -286,6 +318,8 @@ const FIELDS: [(&str, u8); 6] = [
     ("x-imap", BASE),
     ("x-imapbase", BASE),
 ];
+/// Beside `X-IMAP` this tells that a message is none.
+const INTERNAL: &[u8] = b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
 const KEYWORDS: u8 = 3;
 const BASE: u8 = 4;
 
@@ -297,6 +331,8 @@ struct Marks {
     flags: FlagSet,
     uid: Option<Uid>,
     base: Option<(UidValidity, u32)>,
+    /// Whether it was `X-IMAP` that told it.
+    is_internal: bool,
 }
 
 impl Marks {
@@ -331,18 +367,9 @@ impl Marks {
                 let mut numbers = value.split_ascii_whitespace().map_while(|number| number.parse().ok());
                 let validity = numbers.next().and_then(UidValidity::new);
                 self.base = validity.zip(numbers.next());
+                self.is_internal = name == "x-imap";
             }
         }
         Some(true)
     }
-}
-
-/// `Thu Jan  1 00:00:00 1970`, with a zone behind it or not.
-fn parse_moment(text: &str) -> Option<DateTime> {
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [_, month, day, time, rest @ ..] = &*words else { return None };
-    let year =
-        rest.iter().find(|word| word.len() == 4 && word.bytes().all(|octet| octet.is_ascii_digit()))?;
-    let zone = rest.iter().find(|word| word.starts_with(['+', '-'])).unwrap_or(&"+0000");
-    DateTime::from_rfc5322(format!("{day} {month} {year} {time} {zone}").as_bytes()).ok()
 }

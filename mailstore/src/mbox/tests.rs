@@ -77,6 +77,39 @@ fn flags_and_uids_are_in_the_header() {
 }
 
 #[test]
+fn sentences_begin_no_message() {
+    let from = "From ann@example.org Thu Jan  1 00:00:00 1970\n";
+    let file = format!("{from}A: b\n\nFrom here on\n\nFrom nobody\n\n{from}C: d\n\nx\n\n");
+    let first = "A: b\r\n\r\nFrom here on\r\n\r\nFrom nobody\r\n";
+    assert_eq!(messages(file.as_bytes()), [first.as_bytes(), b"C: d\r\n\r\nx\r\n"]);
+}
+
+#[test]
+fn what_programs_keep_in_a_first_message_is_none() {
+    let from = "From MAILER-DAEMON Thu Jan  1 00:00:00 1970\n";
+    let internal = "Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
+    let begun = format!("{from}{internal}\nX-IMAP: 1234 0000000017 Work\nStatus: RO\n\nnot a message\n\n");
+    let file = format!("{begun}{from}A: b\nX-UID: 9\n\nx\n\n");
+    let mut reader = Reader::new(file.as_bytes());
+    assert!(reader.next_message().unwrap().is_some());
+    let Some(Piece::Header { octets, uid, base, .. }) = reader.next_piece().unwrap() else {
+        panic!("a header")
+    };
+    assert_eq!((octets.as_ref(), uid.map(|uid| uid.get())), (&b"A: b\r\n\r\n"[..], Some(9)));
+    assert_eq!(base.map(|(validity, last)| (validity.get(), last)), Some((1234, 17)));
+    assert_eq!(messages(file.as_bytes()), [b"A: b\r\n\r\nx\r\n"]);
+    assert!(messages(begun.as_bytes()).is_empty());
+    // Neither the one nor the other alone is enough, nor are both of a later one.
+    let expected = format!("{internal}\r\n\r\nx\r\n");
+    for file in [format!("{from}{internal}\n\nx\n"), format!("{from}{internal}\nX-IMAPbase: 1 2\n\nx\n")] {
+        assert_eq!(messages(file.as_bytes()), [expected.as_bytes()]);
+    }
+    assert_eq!(messages(format!("{from}X-IMAP: 1 2\nA: b\n\nx\n").as_bytes()), [b"A: b\r\n\r\nx\r\n"]);
+    let file = format!("{from}A: b\n\nx\n\n{from}{internal}\nX-IMAP: 1 2\n\nx\n");
+    assert_eq!(messages(file.as_bytes()).len(), 2);
+}
+
+#[test]
 fn a_message_may_end_with_its_header() {
     let from = "From a Thu Jan  1 00:00:00 1970\n";
     let file = format!(
