@@ -198,6 +198,16 @@ impl<O: Offload + Clone> Maildir<O> {
         Self { shared, offload }
     }
 
+    /// The directories of a user that look like mailboxes and are none, for what they are called is no name of one: a Dovecot that writes
+    /// names in UTF-8 has such.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub async fn unnamed(&self, user: &User) -> Result<Vec<String>> {
+        let user = user.clone();
+        self.run(move |shared| shared.unnamed(&user)).await
+    }
+
     /// Runs something that may block.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Arc<Shared>) -> T + Send + 'static) -> T {
         let shared = Arc::clone(&self.shared);

@@ -76,6 +76,10 @@ pub(crate) enum MigrateError {
         "{mailbox}: mailboxes of others stand under this name here, nobody could open one of the account's own: rename it at the source"
     )]
     Foreign { mailbox: MailboxName },
+    #[error(
+        "{mailbox}: the message with UID {uid} is compressed ({how}), as Dovecot's zlib plugin keeps mail, which only that reads: take the mail over from that Dovecot, with --from imap:HOST"
+    )]
+    Compressed { mailbox: MailboxName, uid: Uid, how: &'static str },
     #[error("this store cannot take over mail")]
     NoImport,
     #[error("{0}")]

@@ -205,6 +205,32 @@ fn a_message_whose_size_is_told_wrongly_is_a_difference() {
 }
 
 #[test]
+fn what_cannot_be_taken_over_from_a_tree_is_named() {
+    let server = Server::prepare("");
+    server.add_user(USER, PASSWORD);
+    let maildir = server.folder.path().join("source");
+    tree(&maildir, 3);
+    for folder in [".Entwürfe", ".bad&name", ".Good"] {
+        fs::create_dir_all(maildir.join(folder).join("cur")).unwrap();
+        fs::write(maildir.join(folder).join("cur/1.a:2,S"), "Subject: a\n\nx\n").unwrap();
+    }
+    let from = format!("maildir:{}", maildir.display());
+    let output = run(&mut migrate(&server, &from, &[]));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("Good: 1 messages, 1 copied"), "{said}");
+    for folder in [".Entwürfe", ".bad&name"] {
+        assert!(said.contains(&format!("NOT THE SAME: the directory {folder} does not come")), "{said}");
+    }
+    assert_eq!(output.status.code(), Some(1));
+    // A header never begins so, and what nobody can read is no mail.
+    fs::write(maildir.join(".Good/cur/2.a:2,S"), b"\x1f\x8b\x08\0\0\0\0\0").unwrap();
+    let output = run(&mut migrate(&server, &from, &[]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Good: the message with UID 2 is compressed (gzip)"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn uids_that_the_file_has_not_given_out_are_the_senders() {
     let highest = u32::MAX - 1;
     let cases = [

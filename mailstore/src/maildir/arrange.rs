@@ -92,6 +92,26 @@ impl Shared {
         Ok(names)
     }
 
+    /// The directories that look like mailboxes and have no name.
+    pub(super) fn unnamed(&self, user: &User) -> Result<Vec<String>> {
+        let root = self.existing(user, &MailboxName::inbox())?.path.clone();
+        let error = |error| failed(&root, &error);
+        let mut unnamed = Vec::new();
+        for entry in fs::read_dir(&root).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = entry.file_name();
+            let has_name = name.to_str().and_then(place::mailbox).is_some();
+            // What begins with two is about to be removed.
+            let looks =
+                name.as_encoded_bytes().starts_with(b".") && !name.as_encoded_bytes().starts_with(b"..");
+            if looks && !has_name && folder::exists(&entry.path()) {
+                unnamed.push(name.to_string_lossy().into_owned());
+            }
+        }
+        unnamed.sort_unstable();
+        Ok(unnamed)
+    }
+
     pub(super) fn create(
         &self,
         user: &User,

@@ -79,7 +79,8 @@ impl Source {
     pub(super) fn left_out(&mut self) -> Vec<String> {
         match self {
             Self::Imap(imap) => std::mem::take(&mut imap.left_out),
-            Self::Tree(_) | Self::Mbox(_) => Vec::new(),
+            Self::Tree(tree) => std::mem::take(&mut tree.left_out),
+            Self::Mbox(_) => Vec::new(),
         }
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Tree {
     /// What an export has beside the tree, and where.
     companion: Option<Companion>,
     beside: PathBuf,
+    /// Mailboxes that do not come, and why.
+    pub(super) left_out: Vec<String>,
 }
 
 impl Tree {
@@ -49,7 +51,7 @@ impl Tree {
         let companion = Companion::open(&beside)
             .map_err(|error| MigrateError::File { path: beside.display().to_string(), error })?;
         let ids = options.pop3_ids.unwrap_or(Pop3Ids::Dovecot);
-        Ok(Self { store, user, ids, companion, beside })
+        Ok(Self { store, user, ids, companion, beside, left_out: Vec::new() })
     }
 
     pub(super) async fn account(&self) -> Result<Account, MigrateError> {
@@ -103,8 +105,11 @@ impl Tree {
         noted_in(self.companion.as_mut(), &self.beside, folder, uids)
     }
 
-    pub(super) async fn folders(&self) -> Result<Vec<Folder>, MigrateError> {
+    pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
         let failed = MigrateError::Read;
+        let unnamed = self.store.unnamed(&self.user).await.map_err(failed)?;
+        let why = "does not come: what it is called is no name of a mailbox (modified UTF-7)";
+        self.left_out = unnamed.into_iter().map(|name| format!("the directory {name} {why}")).collect();
         let mailboxes = self.store.mailboxes(&self.user).await.map_err(failed)?;
         let subscribed = match self.store.folders() {
             Some(folders) => folders.subscriptions(&self.user).await.map_err(failed)?,
@@ -160,9 +165,26 @@ impl Tree {
         let mut done = 0;
         while done < message.size {
             let octets = self.store.read(&message, done..message.size).await.map_err(failed)?;
+            if done == 0
+                && let Some(how) = compression(&octets)
+            {
+                return Err(MigrateError::Compressed { mailbox: folder.name.clone(), uid: entry.uid, how });
+            }
             done += octets.len() as u64;
             upload.write(octets).await?;
         }
         Ok(())
     }
+}
+
+/// How a file is compressed that should be a message: no header begins so.
+fn compression(octets: &[u8]) -> Option<&'static str> {
+    const BEGINNINGS: [(&[u8], &str); 5] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"BZh", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"Dovecot-LZ4", "lz4"),
+    ];
+    BEGINNINGS.iter().find(|(beginning, _)| octets.starts_with(beginning)).map(|(_, how)| *how)
 }
