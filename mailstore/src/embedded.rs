@@ -71,7 +71,7 @@ mod undelete;
 mod upload;
 mod walk;
 
-pub use backup::{BackupReport, restore};
+pub use backup::{BackupReport, restore, restore_damaged};
 pub use check::{CheckProgress, CheckReport, Finding};
 pub use options::{InPlace, Options};
 pub use space::FreeSpace;

@@ -10,7 +10,7 @@ use std::{
 
 use mailwright::mailstore::{
     StoreError, block_on,
-    embedded::{BackupReport, Embedded, restore},
+    embedded::{BackupReport, Embedded, restore, restore_damaged},
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,9 @@ pub(crate) enum Event {
         rows: u64,
         chunks: u64,
         octets: u64,
+        /// What could not be read.
+        #[serde(default)]
+        missing: Vec<String>,
     },
     /// As [`Gone`], any number of times.
     Expiring(Gone),
@@ -129,6 +132,7 @@ pub(crate) fn restore_from(
     config: &Config,
     directory: PathBuf,
     generation: Option<u32>,
+    damaged: bool,
     json: bool,
 ) -> Result<(), CommandError> {
     let target = config.data.join("store");
@@ -138,13 +142,21 @@ pub(crate) fn restore_from(
     let mut progress = |report: &BackupReport| {
         teller.tell("restore", report.rows + report.chunks, report.octets, &mut |event| show(event, json));
     };
-    let event = match restore(&directory, generation, &target, &mut progress) {
+    let restored = match damaged {
+        true => restore_damaged(&directory, generation, &target, &mut progress),
+        false => restore(&directory, generation, &target, &mut progress),
+    };
+    let event = match restored {
         Ok(report) => Event::Restored {
             generation: report.generation,
             rows: report.rows,
             chunks: report.chunks,
             octets: report.octets,
+            missing: report.missing,
         },
+        Err(error @ StoreError::Corrupt(_)) if !damaged => failed(format!(
+            "{error}\n  an earlier generation may be whole (--generation NUMBER), and --damaged brings back what can be read"
+        )),
         Err(StoreError::Exists) => failed(format!("{} is not empty", target.display())),
         Err(StoreError::NotFound) => failed(format!("no such generation in {}", directory.display())),
         Err(error) => failed(error),
@@ -330,9 +342,10 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
             }
             text
         }
-        Event::Restored { generation, rows, chunks, octets } => {
+        Event::Restored { generation, rows, chunks, octets, missing } => {
+            let missing: String = missing.iter().map(|what| format!("missing: {what}\n")).collect();
             format!(
-                "generation {generation} is back: {rows} rows and {chunks} parts of messages, {octets} octets"
+                "{missing}generation {generation} is back: {rows} rows and {chunks} parts of messages, {octets} octets"
             )
         }
         Event::Checked { mailboxes, messages, octets, findings, elsewhere } => {
@@ -356,6 +369,9 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
         Event::Exported(Exported { missing, .. }) if !missing.is_empty() => {
             Err(CommandError::Refused("not everything could be exported".into()))
         }
+        Event::Restored { missing, .. } if !missing.is_empty() => Err(CommandError::Refused(
+            "not everything could be read; `mailwrightd fsck` names the messages that lack something".into(),
+        )),
         Event::BackedUp { missing, .. } if !missing.is_empty() => {
             Err(CommandError::Refused("not everything could be read; all else was copied".into()))
         }

@@ -113,6 +113,9 @@ pub(crate) enum Command {
         /// Which generation; without it the latest
         #[arg(long, value_name = "NUMBER")]
         generation: Option<u32>,
+        /// Of a backup that is damaged, bring back what can be read, and name what is missing; the exit status is 1 then
+        #[arg(long)]
+        damaged: bool,
         /// One JSON object a line, progress too
         #[arg(long)]
         json: bool,

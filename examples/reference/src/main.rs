@@ -94,8 +94,8 @@ fn main() -> ExitCode {
         Some(Command::Status { json }) => done(health::status(&config, json)),
         Some(Command::Reload) => done(live::reload(&config)),
         Some(Command::Backup { directory, json }) => done(backup::back_up(&config, directory, json)),
-        Some(Command::Restore { directory, generation, json }) => {
-            done(backup::restore_from(&config, directory, generation, json))
+        Some(Command::Restore { directory, generation, damaged, json }) => {
+            done(backup::restore_from(&config, directory, generation, damaged, json))
         }
         Some(Command::Export { user, directory, format, json }) => {
             done(backup::export_user(&config, user, directory, format, json))

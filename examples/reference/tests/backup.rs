@@ -149,4 +149,31 @@ fn a_rotten_octet_is_named_and_the_rest_copied() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
     let restore = command.args(["--data", back, "restore", backup]).env_remove("MAILWRIGHT_CONFIG");
     assert!(run(restore).status.success());
+
+    // The backup is damaged as well.
+    let bodies = PathBuf::from(backup).join("000001.bodies");
+    let mut content = fs::read(&bodies).unwrap();
+    let place = content.windows(7).position(|part| part == b"text 30").unwrap();
+    content[place] ^= 1;
+    fs::write(&bodies, content).unwrap();
+    let again = folder.path().join("again").to_str().unwrap().to_owned();
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
+        run(command.args(["--data", &again]).args(arguments).env_remove("MAILWRIGHT_CONFIG"))
+    };
+    let output = program(&["restore", backup]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("--damaged brings back what can be read"), "{output:?}");
+    let output = program(&["restore", backup, "--damaged"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(
+        said.starts_with("missing: ") && said.contains("000001.bodies are damaged\ngeneration 2 is back"),
+        "{said}"
+    );
+    let said = text(&program(&["fsck"]).stdout);
+    assert!(
+        said.contains(&format!("found: UID 31 in {USER} INBOX")) && said.contains("40 messages"),
+        "{said}"
+    );
 }

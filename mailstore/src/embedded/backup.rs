@@ -28,12 +28,13 @@ mod leap;
 mod missing;
 mod referred;
 mod restoring;
+mod salvage;
 
 pub(super) use file::make_directory;
 use file::{Mark, Origin, Reader, Writer, io_failed};
 use missing::Missing;
 pub(super) use restoring::is_unfinished;
-pub use restoring::restore;
+pub use restoring::{restore, restore_damaged};
 
 /// What a backup or a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -108,6 +108,11 @@ impl Head {
         head
     }
 
+    /// Whether these are what it was written for.
+    fn fits(&self, key: &[u8], value: &[u8]) -> bool {
+        self.checksum(key, value) == self.sum
+    }
+
     fn checksum(&self, key: &[u8], value: &[u8]) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&[self.kind]);
@@ -124,6 +129,16 @@ impl Head {
         octets
     }
 
+    /// Whether a whole record begins here.
+    pub(super) fn is_at(octets: &[u8]) -> bool {
+        let Some((head, rest)) = octets.split_first_chunk() else { return false };
+        let head = Self::decode(*head);
+        let record = rest.split_at_checked(head.key as usize);
+        record.is_some_and(|(key, rest)| {
+            rest.get(..head.value as usize).is_some_and(|value| head.fits(key, value))
+        })
+    }
+
     fn decode(octets: [u8; Self::OCTETS]) -> Self {
         let mut fields = Fields(&octets);
         let kind = fields.u8().unwrap_or(END);
@@ -137,9 +152,11 @@ pub(super) type Record = (u8, Vec<u8>, Vec<u8>);
 
 /// A file of which every record is checked.
 pub(super) struct Reader {
-    path: PathBuf,
-    file: BufReader<File>,
+    pub(super) path: PathBuf,
+    pub(super) file: BufReader<File>,
     origin: Option<Origin>,
+    /// How many octets were passed over; `None` if damage is an error.
+    pub(super) lost: Option<u64>,
 }
 
 impl Reader {
@@ -148,7 +165,7 @@ impl Reader {
         let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(wrong)?);
         let mut magic = [0; MAGIC.len()];
         file.read_exact(&mut magic).map_err(|_| damaged(path))?;
-        let mut reader = Self { path: path.to_owned(), file, origin: None };
+        let mut reader = Self { path: path.to_owned(), file, origin: None, lost: None };
         match &magic {
             UNMARKED => {}
             MAGIC => {
@@ -166,7 +183,7 @@ impl Reader {
         self.origin.as_ref()
     }
 
-    fn head(&mut self) -> Result<Option<Head>> {
+    fn head(&mut self) -> Result<Head> {
         let mut octets = [0; Head::OCTETS];
         self.file.read_exact(&mut octets).map_err(|_| damaged(&self.path))?;
         let head = Head::decode(octets);
@@ -174,7 +191,7 @@ impl Reader {
         if head.key > 1 << 16 || head.value > 1 << 26 {
             return Err(damaged(&self.path));
         }
-        Ok(Some(head).filter(|head| head.kind != END))
+        Ok(head)
     }
 
     fn octets(&mut self, length: u32) -> Result<Vec<u8>> {
@@ -185,21 +202,29 @@ impl Reader {
 
     /// The next record; `None` at the end.
     pub(super) fn record(&mut self) -> Result<Option<Record>> {
-        let Some(head) = self.head()? else { return Ok(None) };
+        if self.lost.is_some() { Ok(self.salvage()) } else { self.checked() }
+    }
+
+    /// The same of a file that is to be whole.
+    pub(super) fn checked(&mut self) -> Result<Option<Record>> {
+        let head = self.head()?;
         let (key, value) = (self.octets(head.key)?, self.octets(head.value)?);
-        if head.checksum(&key, &value) != head.sum {
+        if !head.fits(&key, &value) {
             return Err(self.damaged());
         }
-        Ok(Some((head.kind, key, value)))
+        Ok(Some((head.kind, key, value)).filter(|_| head.kind != END))
     }
 
     /// Adds the keys, passing over the values.
     pub(super) fn keys(&mut self, keys: &mut HashSet<Bytes>) -> Result<()> {
-        while let Some(head) = self.head()? {
+        loop {
+            let head = self.head()?;
+            if head.kind == END {
+                return Ok(());
+            }
             keys.insert(self.octets(head.key)?.into());
             self.file.seek_relative(i64::from(head.value)).map_err(|_| damaged(&self.path))?;
         }
-        Ok(())
     }
 
     pub(super) fn damaged(&self) -> StoreError {

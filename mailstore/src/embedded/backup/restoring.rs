@@ -31,16 +31,60 @@ pub fn restore(
     directory: impl AsRef<Path>,
     progress: &mut dyn FnMut(&BackupReport),
 ) -> Result<BackupReport> {
-    let (from, directory) = (from.as_ref(), directory.as_ref());
+    run(from.as_ref(), generation, directory.as_ref(), Damage::Refused, progress)
+}
+
+/// As [`restore`], of a backup that is damaged: what can be read of it comes back, and the report tells what is missing. Where parts of
+/// messages are missing, the store names the messages when they are read or [checked](crate::embedded::Embedded::check).
+///
+/// # Errors
+/// As for `restore`, but [`Corrupt`](StoreError::Corrupt) only if nothing can be read of the generation's index.
+pub fn restore_damaged(
+    from: impl AsRef<Path>,
+    generation: Option<u32>,
+    directory: impl AsRef<Path>,
+    progress: &mut dyn FnMut(&BackupReport),
+) -> Result<BackupReport> {
+    run(from.as_ref(), generation, directory.as_ref(), Damage::PassedOver, progress)
+}
+
+/// What becomes of what is damaged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    Refused,
+    PassedOver,
+}
+
+impl Damage {
+    /// A file, read so.
+    fn open(self, path: &Path) -> Result<Reader> {
+        let reader = Reader::open(path)?;
+        Ok(if self == Self::PassedOver { reader.passing_over() } else { reader })
+    }
+}
+
+fn run(
+    from: &Path,
+    generation: Option<u32>,
+    directory: &Path,
+    damage: Damage,
+    progress: &mut dyn FnMut(&BackupReport),
+) -> Result<BackupReport> {
     let all = generations(from)?;
     let wanted = generation.or_else(|| all.last().copied()).filter(|wanted| all.contains(wanted));
     let wanted = wanted.ok_or(StoreError::NotFound)?;
-    let mut index = Reader::open(&path(from, wanted, "index"))?;
+    let mut index = damage.open(&path(from, wanted, "index"))?;
     let origin = index.origin().cloned();
-    let bodies = bodies_of(from, wanted, origin.as_ref(), &all)?;
+    let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
+    let mut bodies = Vec::new();
+    for reader in bodies_of(from, wanted, origin.as_ref(), (&all, damage)) {
+        match reader {
+            Err(error) if damage == Damage::PassedOver => report.missing.push(error.to_string()),
+            reader => bodies.push(reader?),
+        }
+    }
     let sign = begin(directory)?;
     let database = Database::open_empty(directory, &Options::default())?;
-    let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
     let mut leap = Leap::new(now());
     let keyspaces = database.index();
     let find = |kind| keyspaces.iter().find(|(known, _)| *known == kind).map(|(_, keyspace)| *keyspace);
@@ -50,11 +94,13 @@ pub fn restore(
         true
     };
     report.rows = pour(&mut index, &database, (&find, &mut see), &mut leap, &mut report.octets)?;
+    report.missing.extend(index.told());
     progress(&report);
     for mut reader in bodies {
         let find = |kind| Some(&database.bodies).filter(|_| kind == 0);
         let mut needs = |_, key: &[u8], _: &[u8]| referred.needs(key);
         report.chunks += pour(&mut reader, &database, (&find, &mut needs), &mut leap, &mut report.octets)?;
+        report.missing.extend(reader.told());
         progress(&report);
     }
     leap.finish(&database)?;
@@ -72,15 +118,19 @@ pub fn restore(
 }
 
 /// The files with the bodies of a generation.
-fn bodies_of(from: &Path, wanted: u32, origin: Option<&Origin>, all: &[u32]) -> Result<Vec<Reader>> {
+fn bodies_of(
+    from: &Path,
+    wanted: u32,
+    origin: Option<&Origin>,
+    (all, damage): (&[u32], Damage),
+) -> Vec<Result<Reader>> {
     let Some(origin) = origin else {
         // Of an earlier program: all of its generations are of one store, as far as anybody knows.
-        let mut bodies = Vec::new();
-        for number in all.iter().filter(|number| **number <= wanted) {
-            let reader = Reader::open(&path(from, *number, "bodies"))?;
-            bodies.extend(Some(reader).filter(|reader| reader.origin().is_none()));
-        }
-        return Ok(bodies);
+        let earlier = all.iter().filter(|number| **number <= wanted);
+        let bodies = earlier.map(|number| damage.open(&path(from, *number, "bodies")));
+        let unmarked =
+            |reader: &Result<Reader>| reader.as_ref().map_or(true, |reader| reader.origin().is_none());
+        return bodies.filter(unmarked).collect();
     };
     let own = Mark { number: wanted, id: origin.id };
     let open = |mark: &Mark| {
@@ -92,7 +142,7 @@ fn bodies_of(from: &Path, wanted: u32, origin: Option<&Origin>, all: &[u32]) -> 
         if !path.exists() {
             return Err(missing());
         }
-        let reader = Reader::open(&path)?;
+        let reader = damage.open(&path)?;
         if reader.origin().is_some_and(|found| found.id == mark.id) { Ok(reader) } else { Err(missing()) }
     };
     origin.bases.iter().chain([&own]).map(open).collect()
@@ -114,7 +164,7 @@ fn pour<'a>(
     let (mut count, mut size) = (0, 0);
     let mut batch = database.handle.batch();
     while let Some((kind, key, mut value)) = reader.record()? {
-        let keyspace = find(kind).ok_or_else(|| reader.damaged())?;
+        let Some(keyspace) = find(kind) else { return Err(reader.damaged()) };
         if !wanted(kind, &key, &value) {
             continue;
         }

@@ -79,6 +79,57 @@ fn a_store_that_was_put_back_builds_upon_its_own_past_alone() {
 }
 
 #[test]
+fn of_a_damaged_backup_comes_back_what_can_be_read() {
+    let (directory, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    let text = |number: u32| format!("{number} {}", "x".repeat(3_000));
+    for number in 0..30 {
+        block_on(deliver(&store, "alice", text(number).as_bytes()));
+    }
+    back_up(&store, whole.path());
+    // Octets in a part of a message, at the beginning of a record, over several records, and all behind one.
+    let file = fs::read(whole.path().join("000001.bodies")).unwrap();
+    let place =
+        |number: u32| file.windows(7).position(|octets| octets == format!("{number} xxxx").as_bytes());
+    let (tenth, twentieth) = (place(10).unwrap(), place(20).unwrap());
+    for (from, length, lost) in
+        [(tenth + 500, 1, 1), (tenth - 20, 4, 1), (tenth + 500, 4_096, 2), (twentieth + 10, file.len(), 10)]
+    {
+        let (backup, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut octets = file.clone();
+        match octets.get_mut(from..from + length) {
+            Some(damaged) => damaged.fill(0),
+            None => octets.truncate(from),
+        }
+        fs::write(backup.path().join("000001.bodies"), octets).unwrap();
+        fs::copy(whole.path().join("000001.index"), backup.path().join("000001.index")).unwrap();
+        assert!(matches!(
+            restore(backup.path(), None, target.path(), &mut |_| {}),
+            Err(StoreError::Corrupt(_))
+        ));
+        let report = restore_damaged(backup.path(), None, target.path(), &mut |_| {}).unwrap();
+        assert!(report.missing.len() == 1 && report.missing[0].contains("000001.bodies"), "{report:?}");
+        let back = open(target.path());
+        let (mailbox, snapshot) = inbox(&back, "alice");
+        assert_eq!(snapshot.len(), 30);
+        let whole = snapshot.messages().filter(|message| {
+            let octets = block_on(back.read(&mailbox.message(message), 0..message.size));
+            octets.is_ok_and(|octets| octets == text(message.uid.get() - 1).as_bytes())
+        });
+        assert_eq!(whole.count(), 30 - lost, "{from} {length}");
+    }
+    // A file that is gone, and an index in which a row is damaged.
+    let (backup, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut index = fs::read(whole.path().join("000001.index")).unwrap();
+    let middle = index.len() / 2;
+    index[middle] ^= 1;
+    fs::write(backup.path().join("000001.index"), index).unwrap();
+    let report = restore_damaged(backup.path(), None, target.path(), &mut |_| {}).unwrap();
+    assert_eq!(report.missing.len(), 2, "{report:?}");
+    assert!(open(target.path()).damage().is_empty());
+}
+
+#[test]
 fn what_was_given_out_after_the_backup_is_not_given_out_again() {
     let (directory, backup, target) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
