@@ -222,8 +222,13 @@ impl Kills {
                         }
                     });
                 }
-                // A different moment each time.
+                // A different moment each time, on a disk that stands still for a while a later one.
+                let (count, begun) = (|| acknowledged.lock().unwrap().len(), Instant::now());
+                let before = count();
                 thread::sleep(Duration::from_millis(60 + (kill as u64 * 137) % 500));
+                while count() <= before + 10 && begun.elapsed() < Duration::from_secs(20) {
+                    thread::sleep(Duration::from_millis(7));
+                }
                 site.kill();
                 stop.store(true, Ordering::Relaxed);
             });
