@@ -12,6 +12,7 @@ mod flags;
 mod folders;
 mod foreign;
 mod headers;
+mod identity;
 mod known;
 mod multi_search;
 mod notify;
@@ -22,6 +23,7 @@ mod progress;
 mod recent;
 mod referrals;
 mod refilter;
+mod remembered;
 mod search;
 mod selected;
 mod session;
@@ -54,7 +56,10 @@ pub use self::events::{Cause, Events, ImapEvent};
 pub use self::referrals::{Home, Referral, Referrals, RemoteMailbox};
 pub use self::refilter::{Filtering, Later, Refilter};
 pub(crate) use self::{access::permitted, described::Describer, foreign::Located};
-use self::{append::Incoming, notify::Notifier, progress::Progress, recent::RecentMarks, selected::Selected};
+use self::{
+    append::Incoming, notify::Notifier, progress::Progress, recent::RecentMarks, remembered::Remembered,
+    selected::Selected,
+};
 pub use self::{
     foreign::{ForeignNames, Groups},
     options::{Options, ToTrash},
@@ -80,6 +85,7 @@ pub struct Imap<S, A> {
     /// With other mechanisms, if those have changed.
     latest: Latest<Config>,
     recent: RecentMarks,
+    remembered: Remembered,
     names: ForeignNames,
     referrals: Option<Arc<dyn Referrals>>,
     options: Options,
@@ -136,6 +142,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
             config: Arc::new(config),
             latest: Latest::default(),
             recent: RecentMarks::default(),
+            remembered: Remembered::new(Options::default().remembered_octets),
             names: ForeignNames::default(),
             referrals: None,
             options: Options::default(),
@@ -182,6 +189,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Imap<S, A> {
     /// Sets what can be chosen.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
+        self.remembered = Remembered::new(options.remembered_octets);
         self.options = options;
         self
     }

@@ -35,6 +35,9 @@ pub struct Options {
     pub url_hosts: Vec<String>,
     /// How often a client is told how far a search has come; RFC 9585 §3.1 asks for no more than once in ten seconds.
     pub progress_interval: Duration,
+    /// How many octets of header fields are remembered that searches and sorts looked at lately, of all mailboxes together: the next that
+    /// looks at the same ones reads nothing. They are forgotten two minutes after the last look. 0: none.
+    pub remembered_octets: usize,
 }
 
 /// Which messages are moved to the trash.
@@ -60,6 +63,7 @@ impl Default for Options {
             workarounds: Vec::new(),
             url_hosts: Vec::new(),
             progress_interval: Duration::from_secs(10),
+            remembered_octets: 32 << 20,
         }
     }
 }

@@ -5,10 +5,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use mailwright_mail_model::{Uid, UidSet, UidValidity};
-use mailwright_mailstore::{MailboxRef, ObjectId, Snapshot, Store, Write, accounts::Accounts};
+use mailwright_mail_model::{Uid, UidSet};
+use mailwright_mailstore::{MailboxRef, Snapshot, Store, Write, accounts::Accounts};
 
-use super::{Visit, selected::Selected};
+use super::{Visit, identity::MailboxKey, selected::Selected};
 
 /// How many mailboxes are remembered. Past that all are forgotten: from a store that keeps no count of its own, messages are recent once
 /// too often then, which RFC 3501 §2.3.2 prefers to once too seldom.
@@ -17,25 +17,13 @@ const MOST: usize = 100_000;
 /// From where on each mailbox was shown to no session that may change it. Kept while the server runs; what the store keeps
 /// ([`Write::claim_recent`]) is asked for what is not known here, so that a mailbox in which nothing is new costs no question.
 #[derive(Debug, Default)]
-pub(super) struct RecentMarks(Mutex<HashMap<Key, Option<Uid>>>);
-
-/// A mailbox: by its identity, which it keeps when it is renamed, or by its name where it has none.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Key {
-    user: String,
-    mailbox: Result<ObjectId, String>,
-    uid_validity: UidValidity,
-}
+pub(super) struct RecentMarks(Mutex<HashMap<MailboxKey, Option<Uid>>>);
 
 impl RecentMarks {
     /// The recent messages of a mailbox; `None` if nothing is known of it. Unless the session only looks (EXAMINE, STATUS), they are
     /// nobody else's then.
     pub(super) fn of(&self, mailbox: &MailboxRef, snapshot: &Snapshot, claim: bool) -> Option<UidSet> {
-        let key = Key {
-            user: mailbox.user().as_str().to_owned(),
-            mailbox: snapshot.id().ok_or_else(|| mailbox.name().as_str().to_owned()),
-            uid_validity: snapshot.uid_validity(),
-        };
+        let key = MailboxKey::new(mailbox, snapshot);
         let mut marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = marks.get(&key).copied();
         if claim {

@@ -12,7 +12,7 @@ use mailwright_mail_model::{Uid, UidSet, query::Query};
 use mailwright_mailstore::{Search as _, Store, accounts::Accounts};
 
 use self::scan::Scan;
-use super::{Visit, selected::Selected};
+use super::{Visit, remembered::fields_of, selected::Selected};
 
 /// So few messages are searched without a look into an index.
 const FEW: u64 = 16;
@@ -64,7 +64,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
                 &resolved
             }
         };
-        let scan = Scan::new(&self.service.store, selected, query, &self.progress, scores);
+        let fields = self.wanted(selected, fields_of(query));
+        let scan = Scan::new(&self.service.store, selected, query, fields, &self.progress, scores);
         let among = match (query.uids(), among) {
             (Some(uids), Some(among)) => Some(uids.intersection(among)),
             (Some(uids), None) => Some(uids),

@@ -16,7 +16,7 @@ use mailwright_mail_model::{
 };
 use mailwright_mailstore::{Message, MessageRef, Store, accounts::Accounts};
 
-use super::{Visit, ahead::Ahead, headers::headers, refusal, selected::Selected};
+use super::{Visit, ahead::Ahead, refusal, selected::Selected};
 use crate::service::Session;
 
 /// How many headers are had at a time.
@@ -39,7 +39,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
                 order.criteria.iter().filter_map(|criterion| field(criterion.key)).collect();
             fields.sort_unstable();
             fields.dedup();
-            self.with_headers(selected, &found, |message, header| {
+            self.with_headers(selected, &found, &fields, |message, header| {
                 let envelope = Envelope::of(&chosen(header, &fields));
                 let score = score(message.uid);
                 let (date, size) = (message.internal_date, message.size);
@@ -64,20 +64,22 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         let selected = self.selected.as_ref().ok_or_else(Refusal::no_permission)?;
         let found = self.matching(selected, &gather.query, Some(&gather.among)).await?;
         let mut threader = Threader::new(gather.algorithm);
-        self.with_headers(selected, &found, |message, header| {
+        self.with_headers(selected, &found, &thread::FIELDS, |message, header| {
             threader.add(message.uid, message.internal_date, &chosen(header, &thread::FIELDS));
         })
         .await?;
         Ok(threader.finish())
     }
 
-    /// Goes through messages with what is kept of their headers; of one that cannot be read any more, with nothing.
+    /// Goes through messages with what is kept of their headers, these fields at least; of one that cannot be read any more, with nothing.
     async fn with_headers(
         &self,
         selected: &Selected,
         uids: &UidSet,
+        names: &[&str],
         mut take: impl FnMut(&Message, &[u8]),
     ) -> Answered<()> {
+        let fields = self.wanted(selected, names.iter().copied());
         let mut messages = selected.snapshot.among(uids);
         let mut ahead = Ahead::new();
         loop {
@@ -87,7 +89,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             let references: Vec<MessageRef> =
                 batch.iter().map(|message| selected.mailbox.message(message)).collect();
             let (store, more) = (Arc::clone(&self.service.store), batch.len() == BATCH);
-            let read = async move { headers(&*store, &references).await };
+            let fields = fields.clone();
+            let read = async move { fields.of(&*store, &references).await };
             let read = match batch.is_empty() {
                 true => match ahead.next().await {
                     Some(last) => Some(last),

@@ -6,7 +6,7 @@ use mailwright_mailstore::{MessageRef, Result, Store};
 
 use crate::imap::{
     described::{CHUNK, structures},
-    headers::headers,
+    remembered::Wanted,
 };
 
 /// The header fields of messages and their structures, in the order of the messages; none where they were not wanted.
@@ -15,16 +15,16 @@ pub(super) type Beside = (Vec<Option<Bytes>>, Vec<Option<Structure>>);
 /// As much of the octets of messages as was read, in their order: all of small ones, the beginning of a large one.
 pub(super) type Texts = Vec<Option<Bytes>>;
 
-/// Reads what the store keeps beside messages.
+/// Reads what the store keeps beside messages, of their headers these fields.
 pub(super) async fn beside(
     store: &impl Store,
     messages: &[MessageRef],
-    with_headers: bool,
+    fields: Option<&Wanted>,
     with_structures: bool,
 ) -> Result<Beside> {
     let mut beside = (Vec::new(), Vec::new());
-    if with_headers {
-        beside.0 = headers(store, messages).await?;
+    if let Some(fields) = fields {
+        beside.0 = fields.of(store, messages).await?;
     }
     if with_structures {
         beside.1 = structures(store, messages).await?;

@@ -15,7 +15,9 @@ use super::{
     reading::{beside, texts},
 };
 use crate::{
-    imap::{ahead::Ahead, headers::is_kept, progress::Progress, refusal, selected::Selected},
+    imap::{
+        ahead::Ahead, headers::is_kept, progress::Progress, refusal, remembered::Wanted, selected::Selected,
+    },
     smtp::now,
 };
 
@@ -47,6 +49,8 @@ pub(super) struct Scan<'a, S> {
     unread: bool,
     /// Whether the fields that are kept are all that is searched of the header.
     kept: bool,
+    /// Those that are searched.
+    fields: Wanted,
     /// Whether the structures of messages tell something.
     structures: bool,
     /// Messages that what is kept beside them may decide, and those that are under way.
@@ -71,6 +75,7 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
         store: &'a Arc<S>,
         selected: &'a Selected,
         query: &'a Query,
+        fields: Wanted,
         progress: &'a Progress,
         scores: Option<Vec<(Uid, u8)>>,
     ) -> Self {
@@ -91,6 +96,7 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
                 Key::Header { name, .. } => !is_kept(name),
                 _ => false,
             }),
+            fields,
             structures: any(query, &|key| matches!(key, Key::Part(parts) if parts.is_structural())),
             to_look_beside: Vec::new(),
             beside: Ahead::new(),
@@ -174,9 +180,10 @@ impl<'a, S: Store + 'static> Scan<'a, S> {
         let references: Vec<MessageRef> =
             messages.iter().map(|message| self.selected.mailbox.message(message)).collect();
         let (mut judge, store) = (self.take_judge(), Arc::clone(self.store));
-        let (kept, structures) = (self.kept, self.structures);
+        let fields = Some(self.fields.clone()).filter(|fields| self.kept && !fields.is_empty());
+        let structures = self.structures;
         let work = async move {
-            let read = beside(&*store, &references, kept, structures).await;
+            let read = beside(&*store, &references, fields.as_ref(), structures).await;
             let findings = read.map(|read| judge.beside(&messages, read));
             Found { judge, messages, findings }
         };
