@@ -20,6 +20,8 @@ pub(crate) struct Imap {
     pub(crate) deleted_to_trash: DeletedToTrash,
     /// How often a client is told how far a search has come.
     pub(crate) progress_milliseconds: u32,
+    /// How much of headers is remembered between searches.
+    pub(crate) remembered_octets: usize,
     /// How many messages one command deals with; 0 for any number.
     pub(crate) message_limit: u32,
     /// How many messages the result of a search that is saved can have; 0 for any number.
@@ -83,6 +85,7 @@ impl Default for Imap {
             language: Language::default().tag().into(),
             deleted_to_trash: DeletedToTrash::When(ToTrashWhen::Never),
             progress_milliseconds: 10_000,
+            remembered_octets: Options::default().remembered_octets,
             message_limit: 0,
             save_limit: 0,
             workarounds: BTreeMap::new(),
@@ -110,6 +113,7 @@ impl Imap {
         options.users_to_trash = users.collect();
         options.url_hosts = vec![hostname.to_owned()];
         options.progress_interval = Duration::from_millis(self.progress_milliseconds.into());
+        options.remembered_octets = self.remembered_octets;
         for (client, names) in &self.workarounds {
             let mut workarounds = Workarounds::default();
             workarounds.delay_new_mail = names.contains(&Workaround::DelayNewmail);
