@@ -87,6 +87,11 @@ impl User {
         self
     }
 
+    /// Whether the key to mail that is encrypted is with it. What is read with it should be kept by nobody beyond that session.
+    pub const fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// The key to the account's mail, if a login has opened it.
     #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "no other back end encrypts"))]
     pub(crate) const fn key(&self) -> Option<&MailKey> {

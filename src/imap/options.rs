@@ -36,7 +36,8 @@ pub struct Options {
     /// How often a client is told how far a search has come; RFC 9585 §3.1 asks for no more than once in ten seconds.
     pub progress_interval: Duration,
     /// How many octets of header fields are remembered that searches and sorts looked at lately, of all mailboxes together: the next that
-    /// looks at the same ones reads nothing. They are forgotten two minutes after the last look. 0: none.
+    /// looks at the same ones reads nothing. They are forgotten two minutes after the last look, and of what a user's key opens
+    /// ([`User::has_key`](mailwright_mailstore::User::has_key)) none is. 0: none.
     pub remembered_octets: usize,
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use mailwright_mail_model::query::{Key, Node, Query};
-use mailwright_mailstore::{MessageRef, Result, Store, User, accounts::Accounts};
+use mailwright_mailstore::{MessageRef, Result, Store, accounts::Accounts};
 use tokio::time::{Instant, sleep};
 
 use self::page::{Page, number};
@@ -27,8 +27,8 @@ const NAMES: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct Remembered(Arc<Mutex<Memory>>);
 
-/// Whose look at which mailbox: what one user has seen is shown to no other, who may not be able to read it.
-type Place = (User, MailboxKey);
+/// Whose look at which mailbox, by the name of the user: what one has seen is shown to no other, who may not be able to read it.
+type Place = (Box<str>, MailboxKey);
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -77,12 +77,14 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         names.sort_unstable();
         names.dedup();
         let user = self.user.as_ref().unwrap_or_else(|| selected.mailbox.user());
+        // What only a key opens is not kept beyond the session that has it: another one of the same name may have none.
+        let remembers = names.len() <= NAMES && !user.has_key() && self.service.options.remembered_octets > 0;
         let key = MailboxKey::new(&selected.mailbox, &selected.snapshot);
         Wanted {
-            none: names.is_empty(),
             remembered: self.service.remembered.clone(),
-            place: Arc::new((user.clone(), key)),
-            names: (names.len() <= NAMES && self.service.options.remembered_octets > 0).then(|| names.into()),
+            place: Arc::new((user.as_str().into(), key)),
+            none: names.is_empty(),
+            names: remembers.then(|| names.into()),
         }
     }
 }

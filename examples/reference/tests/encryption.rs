@@ -171,6 +171,24 @@ fn others_see_that_it_is_locked() {
     assert!(fetched.contains("d NO"), "{fetched}");
 }
 
+/// What a search remembers of an unlocked session is not for another one in the same name that has no key.
+#[test]
+fn administrators_find_nothing_of_what_its_owner_has_just_searched() {
+    let server = Server::start(&format!("allow_plaintext_auth = true\nauth.master_users = [\"{BOB}\"]"));
+    server.add_user(BOB, PASSWORD);
+    encrypt(&server);
+    deliver(&server, USER, &message());
+    for _ in 0..2 {
+        let found = inbox(&server).imap("a", "SEARCH SUBJECT ivory");
+        assert!(found[0].starts_with("* SEARCH 1"), "{found:?}");
+        let (mut talk, opened) = login(&server, &format!("\"{USER}*{BOB}\""), PASSWORD);
+        assert!(opened);
+        talk.imap("b", "SELECT INBOX");
+        let found = talk.imap("c", "SEARCH SUBJECT ivory");
+        assert!(found[0].starts_with("* NO [NOPERM] ") && found[1] == "* SEARCH", "{found:?}");
+    }
+}
+
 /// What cannot be opened is there nevertheless: it is not called expunged, the others are found, and no connection ends for it.
 #[test]
 fn what_is_locked_is_said_to_be() {

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use mailwright_mail_model::{MailboxName, Uid, UidValidity};
-use mailwright_mailstore::{MailboxRef, Message, Snapshot};
+use mailwright_mailstore::{MailboxRef, Message, Snapshot, User};
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn wanted(remembered: &Remembered, reader: &str, name: &str, fields: &[&str]) ->
     let mailbox = MailboxRef::new(owner, name.parse::<MailboxName>().unwrap(), &snapshot);
     let wanted = Wanted {
         remembered: remembered.clone(),
-        place: Arc::new((User::new(reader).unwrap(), MailboxKey::new(&mailbox, &snapshot))),
+        place: Arc::new((reader.into(), MailboxKey::new(&mailbox, &snapshot))),
         names: Some(fields.iter().map(|name| (*name).into()).collect()),
         none: fields.is_empty(),
     };
