@@ -22,6 +22,7 @@ mod pieces;
 mod pop3;
 mod run;
 mod status;
+mod stumbling;
 mod token;
 
 use std::{

@@ -12,6 +12,7 @@ use super::{
     Ledger, MessageName, Pieces, Receive, Received,
     book::{Book, Looked},
     fingerprint::HeaderReader,
+    stumbling::Stumbling,
 };
 use crate::smtp::fetched_words;
 
@@ -77,6 +78,8 @@ pub(super) struct Pass<'a, D, L> {
     pub(super) ledger: &'a L,
     pub(super) config: &'a FetchConfig,
     pub(super) account: &'a FetchAccount,
+    /// The messages that break the connection.
+    pub(super) stumbling: &'a Stumbling,
     /// Called for each message that has come.
     pub(super) delivered: &'a (dyn Fn() + Send + Sync),
 }
@@ -99,14 +102,14 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         let mut book = Book::new(known, &listed, self.account.policy);
         let renamed = renamed && !book.is_complete();
         let (mut failed, mut in_a_row) = (None, 0);
+        self.stumbling.keep(&listed);
         for message in &listed {
-            if book.known.contains_key(&message.name) {
+            if book.known.contains_key(&message.name) || self.stumbling.waits(message.name) {
                 continue;
             }
-            if renamed && self.was_renamed(remote, message, &mut book).await? {
-                continue;
-            }
-            match self.bring(remote, message, &mut book).await? {
+            let brought = self.look_at(remote, message, renamed, &mut book).await;
+            self.stumbling.note(message.name, &brought, self.config.longest_retry);
+            match brought? {
                 Ok(()) => in_a_row = 0,
                 Err(reply) => {
                     in_a_row += 1;
@@ -153,6 +156,20 @@ impl<D: Receive, L: Ledger> Pass<'_, D, L> {
         }
         forgotten.iter().for_each(|name| drop(known.remove(name)));
         Ok(())
+    }
+
+    /// Brings a message, unless it is here under another name. The inner error is why it cannot be delivered now.
+    async fn look_at(
+        &self,
+        remote: &mut impl Remote,
+        message: &Listed,
+        renamed: bool,
+        book: &mut Book,
+    ) -> Result<Result<(), Reply>, FetchError> {
+        if renamed && self.was_renamed(remote, message, book).await? {
+            return Ok(Ok(()));
+        }
+        self.bring(remote, message, book).await
     }
 
     /// Looks at the header of a message alone; whether it is here under another name, which is noted.

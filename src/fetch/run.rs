@@ -13,6 +13,7 @@ use super::{
     imap::Imap,
     pass::{Pass, Remote, seconds},
     pop3::Pop3,
+    stumbling::Stumbling,
 };
 use crate::{
     client::{Endpoint, Security},
@@ -37,6 +38,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         status: Shared,
     ) {
         // Accounts that start together do not look together.
+        let stumbling = Stumbling::default();
         let mut wait = share(self.current().config.first_retry.min(Duration::from_secs(2)), 0, 100);
         loop {
             let next = seconds().saturating_add(wait.as_secs());
@@ -49,7 +51,7 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
                 () = wake.notified() => {}
                 () = time::sleep(wait) => {}
             }
-            let visit = self.visit(&account, &wake, &status);
+            let visit = self.visit(&account, &wake, &status, &stumbling);
             let outcome = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -71,7 +73,13 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
     }
 
     /// One session: a look, and as long as the server tells its news, further ones.
-    async fn visit(&self, account: &FetchAccount, wake: &Notify, status: &Shared) -> Result<(), FetchError> {
+    async fn visit(
+        &self,
+        account: &FetchAccount,
+        wake: &Notify,
+        status: &Shared,
+        stumbling: &Stumbling,
+    ) -> Result<(), FetchError> {
         let mut slot = self.slots.acquire().await.ok();
         change(status, |status| {
             (status.phase, status.tried) = (FetchPhase::Fetching, Some(seconds()));
@@ -82,8 +90,8 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         let delivered = || change(status, |status| status.delivered += 1);
         if account.protocol.is_pop3() {
             let mut remote = Pop3::open(&endpoint, account).await?;
-            let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
-            note(account, status, &mut remote);
+            let looked = self.pass(&current, account, stumbling, &delivered).run(&mut remote).await;
+            note(account, status, stumbling, &mut remote);
             // RFC 1939 §6: what was marked goes with QUIT, even if something failed, as long as the session goes on.
             if matches!(looked, Ok(()) | Err(FetchError::Delivery(_))) {
                 remote.quit().await?;
@@ -97,8 +105,8 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         let mut vain = 0_u32;
         loop {
             let (begun, before) = (time::Instant::now(), brought());
-            let looked = self.pass(&current, account, &delivered).run(&mut remote).await;
-            note(account, status, &mut remote);
+            let looked = self.pass(&current, account, stumbling, &delivered).run(&mut remote).await;
+            note(account, status, stumbling, &mut remote);
             looked?;
             went_well(status);
             if !account.push || !remote.tells() {
@@ -142,10 +150,11 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         &'a self,
         current: &'a Current<D>,
         account: &'a FetchAccount,
+        stumbling: &'a Stumbling,
         delivered: &'a (dyn Fn() + Send + Sync),
     ) -> Pass<'a, D, L> {
         let Current { delivery, config } = current;
-        Pass { delivery: &**delivery, ledger: &self.ledger, config, account, delivered }
+        Pass { delivery: &**delivery, ledger: &self.ledger, config, account, stumbling, delivered }
     }
 }
 
@@ -173,8 +182,9 @@ fn change<T>(status: &Shared, how: impl FnOnce(&mut FetchStatus) -> T) -> T {
     how(&mut status.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn note(account: &FetchAccount, status: &Shared, remote: &mut impl Remote) {
-    let notes = remote.notes();
+fn note(account: &FetchAccount, status: &Shared, stumbling: &Stumbling, remote: &mut impl Remote) {
+    let mut notes = remote.notes();
+    notes.extend(stumbling.told());
     change(status, |status| status.notes = notes);
     let Some(views) = remote.views() else { return };
     let is_news = change(status, |status| {

@@ -18,7 +18,8 @@ pub struct FetchStatus {
     pub failures: u32,
     /// What went wrong the last time; `None` if all went well.
     pub error: Option<String>,
-    /// What the last look passed over, a line each: mailboxes that cannot be opened or written to, messages that the server does not give.
+    /// What the last look passed over, a line each: mailboxes that cannot be opened or written to, messages that the server does not give, and
+    /// those that wait because the connection breaks at them.
     /// While there is any, not all went well.
     pub notes: Vec<String>,
     /// The mailboxes there that show all messages of the others (`\All`, RFC 6154), of which at most 20 are named. They are left out: what is

@@ -481,3 +481,20 @@ fn mailboxes_of_any_name_come_and_views_do_not() {
     look(&home);
     assert_eq!(home.log().matches("All Mail").count(), 1, "{}", home.log());
 }
+
+#[test]
+fn a_message_that_breaks_the_connection_holds_up_no_others() {
+    let home = Server::start(&QUICK.replace("= 2 }", "= 10 }"));
+    let drop = Maildrop {
+        messages: vec![("1", page("one")), ("2", page("breaks")), ("3", page("three"))],
+        breaks: Some(page("breaks")),
+        ..Maildrop::default()
+    };
+    let server = Odd::start(drop, odd::pop3);
+    add(&home, &format!("pop3://ann@127.0.0.1:{}", server.port), &["--delete"]);
+    wait_for("the others", || (texts(&home, "INBOX") == ["one", "three"]).then_some(()));
+    wait_for("what is deleted", || server.with(|drop| drop.messages.len() == 1).then_some(()));
+    assert!(status(&home).contains("1 message waits: the connection breaks"), "{}", status(&home));
+    server.with(|drop| drop.breaks = None);
+    wait_for("the message", || (texts(&home, "INBOX").len() == 3).then_some(()));
+}

@@ -43,6 +43,8 @@ pub struct Maildrop {
     pub nameless: bool,
     /// What RETR does not give.
     pub refused: Option<String>,
+    /// At which RETR the server hangs up, in the middle.
+    pub breaks: Option<String>,
     /// The messages that were given, whole.
     pub given: Vec<String>,
 }
@@ -71,6 +73,10 @@ pub fn pop3(mut stream: BufReader<TcpStream>, state: &Mutex<Maildrop>) -> Option
             "TOP" => format!("+OK\r\n{}\r\n\r\n.\r\n", messages[place?].1.split("\r\n\r\n").next()?),
             "RETR" if state.refused.as_ref() == Some(&messages[place?].1) => {
                 "-ERR [SYS/TEMP] later\r\n".to_owned()
+            }
+            "RETR" if state.breaks.as_ref() == Some(&messages[place?].1) => {
+                stream.get_mut().write_all(b"+OK\r\nSubject: bro").ok()?;
+                return None;
             }
             "RETR" => {
                 state.given.push(messages[place?].1.clone());
