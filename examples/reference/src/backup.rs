@@ -4,7 +4,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     net::Shutdown,
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -102,7 +102,22 @@ pub(crate) struct Found {
 pub(crate) fn back_up(config: &Config, directory: PathBuf, json: bool) -> Result<(), CommandError> {
     // The server may have another working directory.
     let directory = std::path::absolute(&directory).unwrap_or(directory);
+    if resolved(&directory).starts_with(resolved(&config.data)) {
+        return Err(CommandError::Refused(format!(
+            "{} is in the data directory {}, and would be lost with it: name a directory elsewhere, best of all on another disk",
+            directory.display(),
+            config.data.display()
+        )));
+    }
     finish(run(config, &Work::Backup { directory }, json)?, json)
+}
+
+/// The path without links, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)));
+    let Some((part, there)) = there else { return path };
+    path.strip_prefix(part).map_or_else(|_| path.clone(), |rest| there.join(rest))
 }
 
 /// `mailwrightd fsck`

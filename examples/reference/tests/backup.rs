@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{PASSWORD, Server, USER, deliver, imap, run, wait_for};
+use common::{PASSWORD, Server, USER, deliver, imap, run, succeed, wait_for};
 
 fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
@@ -176,4 +176,18 @@ fn a_rotten_octet_is_named_and_the_rest_copied() {
         said.contains(&format!("found: UID 31 in {USER} INBOX")) && said.contains("40 messages"),
         "{said}"
     );
+}
+
+#[test]
+fn a_backup_that_would_be_lost_with_the_store_is_refused() {
+    let server = Server::start("");
+    let folder = server.folder.path();
+    std::os::unix::fs::symlink(folder.join("data"), folder.join("elsewhere")).unwrap();
+    for inside in ["data", "data/store", "data/backup/new", "elsewhere/backup", "data/../data/x"] {
+        let refused = run(server.command(&["backup"]).arg(folder.join(inside)));
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("in the data directory"), "{inside}: {said}");
+    }
+    assert!(!folder.join("data/backup").exists());
+    succeed(server.command(&["backup"]).arg(folder.join("data-backup")));
 }
