@@ -180,6 +180,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Tells how what is seen now differs from what was seen before.
     fn tell_changes(&self, notifier: &Notifier, before: &Seen, server: &mut Server) {
         let (now, knows) = (&notifier.seen, self.store.changes().is_some());
+        tell_access(notifier, before, server);
         tell_names(notifier, before, server);
         for (name, mailbox) in &now.mailboxes {
             let Some(Known { status: known, .. }) = before.mailboxes.get(name) else { continue };
@@ -253,6 +254,25 @@ fn counts(known: &Known) -> MailboxStatus {
     told
 }
 
+/// RFC 5465 §5.9: mailboxes that the user may not see or read any more, and those that may be again.
+fn tell_access(notifier: &Notifier, before: &Seen, server: &mut Server) {
+    let now = &notifier.seen;
+    for (name, known) in now.mailboxes.iter().chain(&now.lost) {
+        let barred = now.is_barred(name);
+        let was_there = before.mailboxes.contains_key(name) || before.is_barred(name);
+        if barred == before.is_barred(name)
+            || !was_there
+            || notifier.events_of(&known.name, now) == NotifyEvents::default()
+        {
+            continue;
+        }
+        match barred {
+            true => server.notify_no_access(&now.entry(&known.name)),
+            false => server.notify_mailbox(&now.entry(&known.name), None),
+        }
+    }
+}
+
 /// RFC 5465 §5.4, §5.5: mailboxes made, deleted and renamed, and subscriptions.
 fn tell_names(notifier: &Notifier, before: &Seen, server: &mut Server) {
     let now = &notifier.seen;
@@ -271,7 +291,7 @@ fn tell_names(notifier: &Notifier, before: &Seen, server: &mut Server) {
         known.name.parent().filter(|parent| known.owner.is_none() || is_there(parent.as_str()))
     };
     for (name, known) in &now.mailboxes {
-        if before.mailboxes.contains_key(name) {
+        if before.mailboxes.contains_key(name) || before.lost.contains_key(name) {
             continue;
         }
         let earlier = known.status.id.and_then(|id| ids.get(&id).copied());
@@ -290,7 +310,8 @@ fn tell_names(notifier: &Notifier, before: &Seen, server: &mut Server) {
         }
     }
     for known in before.mailboxes.values() {
-        let gone = !now.mailboxes.contains_key(known.name.as_str()) && !renamed.contains(&known.name);
+        let there = |seen: &BTreeMap<String, Known>| seen.contains_key(known.name.as_str());
+        let gone = !there(&now.mailboxes) && !there(&now.lost) && !renamed.contains(&known.name);
         parents.extend(gone.then(|| parent(known)).flatten());
         if gone && notifier.events_of(&known.name, before).names {
             server.notify_mailbox(&now.entry(&known.name), None);

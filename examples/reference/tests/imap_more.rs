@@ -69,9 +69,30 @@ fn annotations_and_others_mailboxes_are_told_of() {
     assert!(ok(&bob.imap("h", "SETMETADATA plans (/shared/comment \"y\" /private/comment \"mine\")")));
     assert_eq!(talk.line(), format!("* METADATA \"{there}/plans\" /shared/comment"));
     assert!(ok(&bob.imap("i", &format!("DELETEACL plans {USER}"))));
-    assert_eq!(talk.line(), format!("* LIST (\\NonExistent) \"/\" \"{there}/plans\""));
+    assert_eq!(talk.line(), format!("* LIST (\\NoAccess \\HasNoChildren) \"/\" \"{there}/plans\""));
     append(&mut bob, "plans");
     assert_eq!(talk.imap("j", "NOOP").len(), 1);
+    // RFC 5465 §5.9: what was said to be out of reach is not any more, and what happens there is told again.
+    for (rights, attributes) in
+        [("lr", "\\HasNoChildren"), ("l", "\\NoAccess \\HasNoChildren"), ("lr", "\\HasNoChildren")]
+    {
+        assert!(ok(&bob.imap("k", &format!("SETACL plans {USER} {rights}"))));
+        assert_eq!(talk.line(), format!("* LIST ({attributes}) \"/\" \"{there}/plans\""));
+        append(&mut bob, "plans");
+        if rights == "lr" {
+            assert!(talk.line().starts_with(&format!("* STATUS \"{there}/plans\" (MESSAGES ")));
+        }
+    }
+    // One that is gone is, whoever could see it.
+    assert!(ok(&bob.imap("l", &format!("DELETEACL plans {USER}"))));
+    assert_eq!(talk.line(), format!("* LIST (\\NoAccess \\HasNoChildren) \"/\" \"{there}/plans\""));
+    assert!(ok(&bob.imap("m", "DELETE plans")));
+    assert_eq!(talk.imap("n", "NOOP").len(), 1);
+    assert!(ok(&bob.imap("o", "CREATE plans")));
+    assert!(ok(&bob.imap("p", &format!("SETACL plans {USER} lr"))));
+    assert_eq!(talk.line(), format!("* LIST (\\HasNoChildren) \"/\" \"{there}/plans\""));
+    assert!(ok(&bob.imap("q", "DELETE plans")));
+    assert_eq!(talk.line(), format!("* LIST (\\NonExistent) \"/\" \"{there}/plans\""));
 }
 
 /// RFC 5466, RFC 5255, RFC 9698 and UIDBATCHES.

@@ -21,6 +21,8 @@ use crate::imap::{Visit, sharing::is_hidden};
 pub(super) struct Seen {
     /// By name, as the user knows them.
     pub(super) mailboxes: BTreeMap<String, Known>,
+    /// Those of others that are there still, and that the user may see no more.
+    pub(super) lost: BTreeMap<String, Known>,
     pub(super) subscribed: HashSet<MailboxName>,
     /// Of the mailboxes whose annotations are told of, and of the server under the empty name.
     pub(super) annotations: BTreeMap<String, Annotations>,
@@ -37,7 +39,7 @@ pub(super) fn hashed(value: &Bytes) -> u64 {
 }
 
 /// A mailbox.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Known {
     /// As the user knows it.
     pub(super) name: MailboxName,
@@ -83,9 +85,27 @@ impl Seen {
                 let known = Known { name, special_use: None, status, owner, inner, readable };
                 seen.mailboxes.insert(known.name.as_str().to_owned(), known);
             }
+            seen.look_for_lost(visit, &notifier.seen).await;
         }
         seen.look_at_annotations(visit, user, notifier).await?;
         Ok(seen)
+    }
+
+    /// Finds out which mailboxes of others that were seen earlier are there still.
+    async fn look_for_lost<S: Store + 'static, A: Accounts + 'static>(
+        &mut self,
+        visit: &Visit<'_, S, A>,
+        before: &Self,
+    ) {
+        for (name, known) in before.mailboxes.iter().chain(&before.lost) {
+            let Some(owner) = known.owner.as_ref().filter(|_| !self.mailboxes.contains_key(name)) else {
+                continue;
+            };
+            let Ok(status) = visit.store.status(owner, &known.inner).await else { continue };
+            if (status.id, status.uid_validity) == (known.status.id, known.status.uid_validity) {
+                self.lost.insert(name.clone(), Known { status, readable: false, ..known.clone() });
+            }
+        }
     }
 
     async fn look_at_annotations<S: Store + 'static, A: Accounts + 'static>(
@@ -121,16 +141,21 @@ impl Seen {
         Ok(())
     }
 
+    /// Whether a mailbox was shown as one of which nothing is told.
+    pub(super) fn is_barred(&self, name: &str) -> bool {
+        self.lost.contains_key(name) || self.mailboxes.get(name).is_some_and(|known| !known.readable)
+    }
+
     /// Whose mailboxes are among them, beside the user's own.
     pub(super) fn owners(&self) -> HashSet<User> {
-        self.mailboxes.values().filter_map(|known| known.owner.clone()).collect()
+        self.mailboxes.values().chain(self.lost.values()).filter_map(|known| known.owner.clone()).collect()
     }
 
     /// How a mailbox is listed.
     pub(super) fn entry(&self, name: &MailboxName) -> ListEntry {
         let mut entry = ListEntry::new(name.clone());
         let known = self.mailboxes.get(name.as_str());
-        entry.exists = known.is_some();
+        entry.exists = known.is_some() || self.lost.contains_key(name.as_str());
         entry.special_use.extend(known.and_then(|known| known.special_use));
         entry.subscribed = self.subscribed.contains(name);
         let below = |known: &Known| known.name.starts_with_level(name) && known.name != *name;
