@@ -231,13 +231,13 @@ impl Run<'_> {
             copied: 0,
             reflagged: 0,
             along: Along::default(),
-            differences: Vec::new(),
+            differences: source.left_out(),
         };
         if folder.view && entries.is_empty() {
             return Ok(report);
         }
         let Prepared { snapshot, made, resumed } = self.prepare(folder).await?;
-        let places = Places::find(&entries, &snapshot, resumed);
+        let places = Places::find(&entries, &snapshot, resumed, self.options.missing);
         report.reflagged = self.reflag(folder, &snapshot, &places, &entries).await?;
         self.around(folder, made, source.around(folder).await?, &mut report).await?;
         let mut progress = Instant::now();
@@ -254,7 +254,7 @@ impl Run<'_> {
                 .await?;
         }
         let after = self.store.open(&self.user, &folder.name).await?;
-        let places = Places::find(&entries, &after, true);
+        let places = Places::find(&entries, &after, true, false);
         self.notes(source, folder, (&entries, &places, &after), &mut report).await?;
         compare(folder, &entries, &places, &after, &mut report.differences);
         Ok(report)
@@ -383,13 +383,17 @@ fn compare(
         let Some(message) = places.here(uid).and_then(|here| snapshot.message(here)) else {
             differences.push(match snapshot.message(uid) {
                 Some(_) => format!("UID {uid} is not here, but another message of that UID"),
-                None => format!("UID {uid} is not here"),
+                None => format!("UID {uid} is not here (--missing brings what the source gives by now)"),
             });
             continue;
         };
         // Of a source without UIDs of its own it does not matter.
         if message.uid != uid && folder.numbers.is_some() {
-            differences.push(format!("UID {uid} is {} here, for another message had it before", message.uid));
+            let why = match snapshot.message(uid) {
+                Some(_) => "another message had it before",
+                None => "UIDs only rise",
+            };
+            differences.push(format!("UID {uid} is {} here, for {why}", message.uid));
         }
         if message.size != entry.size {
             differences.push(format!("UID {uid} of {} octets has {} here", entry.size, message.size));

@@ -286,10 +286,14 @@ fn mail_is_delivered_into_files() {
 
 /// Takes over from a server that is one of ours to test with.
 fn from_odd(server: &Server, odd: &Odd<Mailboxes>) -> (bool, String) {
+    from_odd_with(server, odd, &[])
+}
+
+fn from_odd_with(server: &Server, odd: &Odd<Mailboxes>, more: &[&str]) -> (bool, String) {
     let password = server.folder.path().join("password");
     fs::write(&password, PASSWORD).unwrap();
     let from = format!("imap:127.0.0.1:{}", odd.port);
-    let mut command = migrate(server, &from, &["--plaintext"]);
+    let mut command = migrate(server, &from, &[&["--plaintext"], more].concat());
     let output = command.stdin(File::open(password).unwrap()).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(said).unwrap())
@@ -339,6 +343,39 @@ fn mailboxes_of_any_name_are_taken_over_and_those_that_cannot_be_are_named() {
     }
     let listed = talk.imap("l", "LIST (SPECIAL-USE) \"\" *").join("\n");
     assert!(listed.contains("\\Archive) \"/\" \"All Mail\"") && !listed.contains("\\All"), "{listed}");
+}
+
+/// A server that is wrong about one message: that one does not come, or comes right, and all others do.
+#[test]
+fn what_a_server_does_not_give_is_named_and_comes_later() {
+    let message = |text: &str| format!("Subject: {text}\r\n\r\n{text}\r\n");
+    let texts = ["one", "nil", "twice", "other", "date", "refused", "nothing", "eight"];
+    let mut odd = Mailboxes::of(vec![Mailbox::new("INBOX", "", &texts.map(message))]);
+    odd.tricks = vec![(2, "nil"), (3, "twice"), (4, "other"), (5, "date"), (7, "nothing")];
+    odd.refused = Some(message("refused"));
+    let odd = Odd::start(odd, odd::imap);
+    let mut server = Server::prepare("allow_plaintext_auth = true");
+    server.add_user(USER, PASSWORD);
+    let (well, said) = from_odd(&server, &odd);
+    assert!(!well && said.contains("7 messages, 4 copied"), "{said}");
+    for part in ["UID 2 ", "UID 4 ", "UID 6 ", "the message with UID 7 in \"INBOX\""] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    odd.with(|odd| (odd.tricks, odd.refused) = (vec![(5, "date")], None));
+    // What is not here may have been removed here: it comes if it is asked for.
+    let (well, said) = from_odd(&server, &odd);
+    assert!(!well && said.contains("8 messages, 0 copied") && said.contains("--missing"), "{said}");
+    let (_, said) = from_odd_with(&server, &odd, &["--missing"]);
+    assert!(said.contains("8 messages, 4 copied") && !said.contains("is not here"), "{said}");
+    let (_, said) = from_odd_with(&server, &odd, &["--missing"]);
+    assert!(said.contains("8 messages, 0 copied") && !said.contains("is not here"), "{said}");
+    server.serve();
+    let mut talk = imap(&server);
+    talk.imap("e", "EXAMINE INBOX");
+    let lines = talk.imap("f", "FETCH 1:* BODY.PEEK[TEXT]").join("\n");
+    for text in texts {
+        assert_eq!(lines.matches(text).count(), 1, "{text}: {lines}");
+    }
 }
 
 #[test]

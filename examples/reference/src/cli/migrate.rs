@@ -32,6 +32,9 @@ pub(crate) struct Migrate {
     /// What POP3 clients knew messages by there: as Dovecot makes it (the default for maildir), or not to be kept
     #[arg(long, value_name = "HOW")]
     pub(crate) pop3_ids: Option<Pop3Ids>,
+    /// Also bring what an earlier run has seen and is not here: messages that the source did not give then, and those removed here since
+    #[arg(long)]
+    pub(crate) missing: bool,
     /// Only say what there is
     #[arg(long)]
     pub(crate) dry_run: bool,

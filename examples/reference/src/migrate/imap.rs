@@ -21,8 +21,11 @@ use mailwright::{
         response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, ListedName},
     },
     line_proto::{Secret, sasl::Credentials, tls},
-    mail_model::{AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidSet},
-    mailstore::{AclEntry, EntryName, Noted, Upload},
+    mail_model::{
+        AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidSet,
+        query::{Key, Query},
+    },
+    mailstore::{AclEntry, EntryName, Noted, StoreError, Upload},
 };
 
 use super::{
@@ -31,6 +34,11 @@ use super::{
     source::{Entry, Folder, dovecot_id},
 };
 use crate::cli::{Migrate, Pop3Ids};
+
+/// One message that does not come stops no others, and is a difference at the end.
+fn not_given(why: &str) -> MigrateError {
+    MigrateError::Read(StoreError::Corrupt(why.into()))
+}
 
 /// A server that is logged in to.
 pub(super) struct Imap {
@@ -164,7 +172,7 @@ impl Imap {
         let uids: UidSet = if opened.messages == 0 {
             UidSet::new()
         } else {
-            self.client.search(mailwright::mail_model::query::Query::all()).await?.into_iter().collect()
+            self.client.search(Query::all()).await?.into_iter().collect()
         };
         let mut most = opened.messages;
         while let Some(news) = self.client.news() {
@@ -176,49 +184,124 @@ impl Imap {
             return Err(MigrateError::Endless { folder: folder.original.clone(), most });
         }
         let mut entries = Vec::new();
-        let total = uids.len();
-        for start in (0..total).step_by(BATCH as usize) {
-            let batch = uids.at(start..(start + u64::from(BATCH)).min(total));
-            let mut items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::InternalDate, FetchItem::Size];
-            items.extend(self.has_view.then_some(FetchItem::Envelope));
-            for fetched in self.client.items(MessageSet::from(batch), items).await? {
-                let (mut uid, mut flags, mut date, mut size) = (None, FlagSet::new(), DateTime::EPOCH, 0);
-                let mut like = DefaultHasher::new();
-                for item in fetched.items {
-                    match item {
-                        FetchedItem::Uid(found) => uid = Some(found),
-                        FetchedItem::Flags(found) => flags = found.flags,
-                        FetchedItem::InternalDate(found) => date = found,
-                        FetchedItem::Size(found) => size = found,
-                        FetchedItem::Envelope(found) => found.hash(&mut like),
-                        _ => {}
-                    }
-                }
-                (date.seconds(), size).hash(&mut like);
-                let likeness = like.finish();
-                // What came while we looked is for the next run.
-                let Some(uid) = uid.filter(|uid| *uid <= last) else { continue };
-                let made = folder.name.is_inbox() && self.ids == Pop3Ids::Dovecot;
-                let unique_id = validity.filter(|_| made).map(|validity| dovecot_id(uid, validity));
-                entries.push(Entry { uid, flags, date, size, unique_id, likeness });
-            }
+        let mut items = vec![FetchItem::Uid, FetchItem::Flags, FetchItem::InternalDate, FetchItem::Size];
+        items.extend(self.has_view.then_some(FetchItem::Envelope));
+        self.describe(&uids, &items, &mut entries).await?;
+        // What came while we looked is for the next run.
+        entries.retain(|entry| entry.uid <= last);
+        let found: UidSet = entries.iter().map(|entry| entry.uid).collect();
+        let missing = uids.within(Uid::MIN..=last).difference(&found);
+        if !missing.is_empty() {
+            // A response that is malformed anywhere tells nothing: most often it is the date, which the header has too.
+            let items = [FetchItem::Uid, FetchItem::Flags, FetchItem::Size, FetchItem::Envelope];
+            self.describe(&missing, &items, &mut entries).await?;
+            self.name_untold(folder, &missing, &entries).await?;
+        }
+        let made = folder.name.is_inbox() && self.ids == Pop3Ids::Dovecot;
+        for entry in &mut entries {
+            let validity = validity.filter(|_| made);
+            entry.unique_id = validity.map(|validity| dovecot_id(entry.uid, validity));
         }
         entries.sort_by_key(|entry| entry.uid);
         entries.dedup_by_key(|entry| entry.uid);
         Ok(entries)
     }
 
-    /// Writes a message.
-    pub(super) async fn body(&mut self, entry: &Entry, upload: &mut Upload) -> Result<(), MigrateError> {
-        let messages = MessageSet::from(UidSet::from(entry.uid));
-        let whole = FetchItem::Section(BodySection::peek(Section::default()));
-        let mut fetching = self.client.fetch(Fetch::new(messages, [whole])).await?;
-        while let Some(event) = fetching.next().await? {
-            if let Event::Body(octets) = event {
-                upload.write(octets).await?;
+    /// Asks for what is known of messages.
+    async fn describe(
+        &mut self,
+        uids: &UidSet,
+        items: &[FetchItem],
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), MigrateError> {
+        for start in (0..uids.len()).step_by(BATCH as usize) {
+            let batch = uids.at(start..(start + u64::from(BATCH)).min(uids.len()));
+            for fetched in self.client.items(MessageSet::from(batch), items.to_vec()).await? {
+                let (mut uid, mut flags, mut date, mut sent, mut size) =
+                    (None, FlagSet::new(), None, None, 0);
+                let mut like = DefaultHasher::new();
+                for item in fetched.items {
+                    match item {
+                        FetchedItem::Uid(found) => uid = Some(found),
+                        FetchedItem::Flags(found) => flags = found.flags,
+                        FetchedItem::InternalDate(found) => date = Some(found),
+                        FetchedItem::Size(found) => size = found,
+                        FetchedItem::Envelope(found) => {
+                            found.hash(&mut like);
+                            let text = found.date.as_deref();
+                            sent = text.and_then(|text| DateTime::from_rfc5322(text).ok());
+                        }
+                        _ => {}
+                    }
+                }
+                let date = date.or(sent).unwrap_or(DateTime::EPOCH);
+                (date.seconds(), size).hash(&mut like);
+                let likeness = like.finish();
+                entries.extend(uid.map(|uid| Entry { uid, flags, date, size, unique_id: None, likeness }));
             }
         }
         Ok(())
+    }
+
+    /// Names messages that are there, and of which the server tells nothing that could be understood.
+    async fn name_untold(
+        &mut self,
+        folder: &Folder,
+        asked: &UidSet,
+        told: &[Entry],
+    ) -> Result<(), MigrateError> {
+        let untold = asked.difference(&told.iter().map(|entry| entry.uid).collect());
+        if untold.is_empty() {
+            return Ok(());
+        }
+        // Others were expunged meanwhile.
+        let there: UidSet =
+            self.client.search(Query::from(Key::Uid(untold.clone()))).await?.into_iter().collect();
+        for uid in untold.intersection(&there).iter() {
+            self.left_out.push(format!(
+                "what the server tells of the message with UID {uid} in {:?} cannot be understood: it stays there",
+                folder.original
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes a message.
+    pub(super) async fn body(&mut self, entry: &Entry, upload: &mut Upload) -> Result<(), MigrateError> {
+        match self.given(entry.uid, upload).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(not_given("the server does not give it")),
+            Err(MigrateError::Client(ClientError::Refused(refusal))) => Err(not_given(&refusal.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a message; whether there was one, all of it and no other.
+    async fn given(&mut self, wanted: Uid, upload: &mut Upload) -> Result<bool, MigrateError> {
+        let whole = FetchItem::Section(BodySection::peek(Section::default()));
+        let messages = MessageSet::from(UidSet::from(wanted));
+        let mut fetching = self.client.fetch(Fetch::new(messages, [whole])).await?;
+        let (mut given, mut reading, mut named) = (false, false, false);
+        while let Some(event) = fetching.next().await? {
+            match event {
+                // What comes a second time, or for another, is passed over.
+                Event::FetchBody { uid, length, .. } => {
+                    reading = length.is_some() && !given && uid.is_none_or(|uid| uid == wanted);
+                    given |= reading;
+                    named |= reading && uid.is_some();
+                }
+                Event::Body(octets) if reading => upload.write(octets).await?,
+                // Where the UID stands behind the octets.
+                Event::Fetched { uid, .. } => {
+                    if reading && !named && uid.is_some_and(|uid| uid != wanted) {
+                        return Ok(false);
+                    }
+                    reading = false;
+                }
+                _ => {}
+            }
+        }
+        Ok(given)
     }
 
     /// What is noted about messages of the mailbox that is open.

@@ -22,8 +22,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Looks for the messages of the source, which ascend, among those that are here; whether an earlier run is known to have brought some.
-    pub(super) fn find(entries: &[Entry], snapshot: &Snapshot, resumed: bool) -> Self {
+    /// Looks for the messages of the source, which ascend, among those that are here; whether an earlier run is known to have brought some,
+    /// and whether what it has not, or what was removed since, is wanted nevertheless.
+    pub(super) fn find(entries: &[Entry], snapshot: &Snapshot, resumed: bool, missing: bool) -> Self {
         let is_free = |uid: Uid| snapshot.uid_next().is_some_and(|next| uid >= next);
         let at_home = |entry: &&Entry| {
             snapshot
@@ -48,17 +49,19 @@ impl Places {
             }
         }
         // What an earlier run brought and is not here any more was removed here. Without such a run it never was.
-        let ran = resumed
-            || entries.iter().any(|entry| {
+        let brought = || {
+            entries.iter().any(|entry| {
                 snapshot
                     .message(entry.uid)
                     .is_some_and(|message| is_dated(entry, message) && is_sized(entry, message))
-            });
-        let missing = |entry: &Entry| {
+            })
+        };
+        let ran = !missing && (resumed || brought());
+        let is_missing = |entry: &Entry| {
             !here.contains_key(&entry.uid)
                 && (!ran || is_free(entry.uid) || snapshot.message(entry.uid).is_some())
         };
-        let missing = entries.iter().enumerate().filter(|(_, entry)| missing(entry));
+        let missing = entries.iter().enumerate().filter(|(_, entry)| is_missing(entry));
         let (ahead, behind): (Vec<_>, Vec<_>) =
             missing.map(|(place, entry)| (place, entry.uid)).partition(|(_, uid)| is_free(*uid));
         let [ahead, behind] = [ahead, behind].map(|some| some.into_iter().map(|(place, _)| place).collect());
@@ -110,7 +113,7 @@ mod tests {
             builder = builder.message(message);
         }
         let entries: Vec<_> = there.iter().copied().map(entry).collect();
-        let places = Places::find(&entries, &builder.build(), false);
+        let places = Places::find(&entries, &builder.build(), false, false);
         let here = |entry: &Entry| places.here(entry.uid).map_or(0, Uid::get);
         (entries.iter().map(here).collect(), places.ahead, places.behind)
     }

@@ -109,6 +109,8 @@ pub struct Mailboxes {
     pub delimiter: Option<char>,
     /// The text of a message that FETCH does not give.
     pub refused: Option<String>,
+    /// What is wrong with the message of a UID.
+    pub tricks: Vec<(u32, &'static str)>,
     /// The commands that came.
     pub log: Vec<String>,
 }
@@ -216,15 +218,24 @@ pub fn imap(mut stream: BufReader<TcpStream>, state: &Mutex<Mailboxes>) -> Optio
                         }
                         false => String::new(),
                     };
+                    let has = |trick| state.tricks.contains(&(*uid, trick));
+                    let date = match (has("date"), command.contains("INTERNALDATE")) {
+                        (true, true) => " INTERNALDATE \"99-Foo-2024\"",
+                        (true, false) => "",
+                        _ => " INTERNALDATE \"01-Jan-2024 00:00:00 +0000\"",
+                    };
+                    let size = if has("nothing") { "none".to_owned() } else { text.len().to_string() };
+                    let named = if has("other") && command.contains("BODY") { 99 } else { *uid };
                     let head = format!(
-                        "* {} FETCH (UID {uid} FLAGS (\\Seen) INTERNALDATE \"01-Jan-2024 00:00:00 +0000\" RFC822.SIZE {}{envelope}",
-                        at + 1,
-                        text.len()
+                        "* {} FETCH (UID {named} FLAGS (\\Seen){date} RFC822.SIZE {size}{envelope}",
+                        at + 1
                     );
                     let header = format!("{}\r\n\r\n", text.split("\r\n\r\n").next()?);
                     said += &match (command.contains("HEADER"), command.contains("BODY")) {
                         (true, _) => format!("{head} BODY[HEADER] {{{}}}\r\n{header})\r\n", header.len()),
-                        (_, true) => format!("{head} BODY[] {{{}}}\r\n{text})\r\n", text.len()),
+                        (_, true) if has("nil") => format!("{head} BODY[] NIL)\r\n"),
+                        (_, true) => format!("{head} BODY[] {{{}}}\r\n{text})\r\n", text.len())
+                            .repeat(if has("twice") { 2 } else { 1 }),
                         _ => format!("{head})\r\n"),
                     };
                 }
