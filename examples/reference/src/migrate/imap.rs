@@ -16,9 +16,9 @@ use mailwright::{
         client::{Config, Event},
         command::{
             AnnotationAttribute, BodySection, Depth, Fetch, FetchAnnotations, FetchItem, GetAcl, GetMetadata,
-            List, Lsub, Section, Select,
+            List, ListSelection, Lsub, Section, Select,
         },
-        response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, ListedName},
+        response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, Listed, ListedName},
     },
     line_proto::{Secret, sasl::Credentials, tls},
     mail_model::{
@@ -50,6 +50,8 @@ pub(super) struct Imap {
     annotates: bool,
     /// What mailboxes are called there, by their names here.
     there: HashMap<MailboxName, ListedName>,
+    /// What is subscribed to, until somebody has looked at it.
+    subscribed: Vec<Listed>,
     pub(super) left_out: Vec<String>,
     pub(super) views: Vec<String>,
     /// Whether there is a mailbox that shows the messages of all.
@@ -101,6 +103,7 @@ impl Imap {
             ids,
             annotates: false,
             there: HashMap::new(),
+            subscribed: Vec::new(),
             left_out: Vec::new(),
             views: Vec::new(),
             has_view: false,
@@ -108,8 +111,10 @@ impl Imap {
     }
 
     pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
-        let subscribed: Vec<_> = self.client.call(Lsub::new(List::new("", "*"))).await?;
-        let subscribed: Vec<_> = subscribed.into_iter().map(|listed| listed.name).collect();
+        let subscriptions = self.subscriptions().await?;
+        let all_are = subscriptions.is_none();
+        self.subscribed = subscriptions.unwrap_or_default();
+        let subscribed: Vec<_> = self.subscribed.iter().map(|listed| listed.name.clone()).collect();
         let namespaces = self.client.namespaces().await?;
         let mut all = self.client.list("*").await?;
         let nothing = [ListAttribute::NoSelect, ListAttribute::NonExistent];
@@ -142,7 +147,7 @@ impl Imap {
                 Err(error) => return Err(error.into()),
             };
             let numbers = opened.uid_validity.map(|validity| (validity, opened.uid_next));
-            let subscribed = subscribed.contains(&listed.name);
+            let subscribed = all_are || subscribed.contains(&listed.name);
             let view = special_use == Some(SpecialUse::All);
             self.has_view |= view;
             self.there.insert(name.clone(), listed.name);
@@ -156,6 +161,26 @@ impl Imap {
         // By then it is known what is in the others.
         folders.sort_by_key(|folder| folder.view);
         Ok(folders)
+    }
+
+    /// What is subscribed to, if the server tells: where it does not, many clients would show nothing if nothing were.
+    async fn subscriptions(&mut self) -> Result<Option<Vec<Listed>>, MigrateError> {
+        match self.client.call(Lsub::new(List::new("", "*"))).await {
+            // RFC 9051 has no LSUB any more.
+            Err(ClientError::Refused(_)) => {}
+            listed => return Ok(Some(listed?)),
+        }
+        let (mut list, mut selection) = (List::new("", "*"), ListSelection::default());
+        selection.subscribed = true;
+        list.selection = Some(selection);
+        match self.client.call(list).await {
+            Err(ClientError::Refused(refusal)) => {
+                self.left_out
+                    .push(format!("what is subscribed to, so that all mailboxes are here: {refusal}"));
+                Ok(None)
+            }
+            listed => Ok(Some(listed?)),
+        }
     }
 
     /// What a mailbox is called there.
@@ -331,7 +356,7 @@ impl Imap {
 
     pub(super) async fn account(&mut self) -> Result<Account, MigrateError> {
         let mut account = Account::default();
-        for listed in self.client.call(Lsub::new(List::new("", "*"))).await? {
+        for listed in std::mem::take(&mut self.subscribed) {
             // What has another name here is subscribed to as a mailbox.
             let name = [(listed.name.text().into_owned(), listed.delimiter)];
             let names = listed.name.name().and_then(|_| local_names(&name, false).pop()).flatten();

@@ -175,6 +175,8 @@ pub fn imap(mut stream: BufReader<TcpStream>, state: &Mutex<Mailboxes>) -> Optio
         let (mut said, mut end) = (String::new(), "OK done");
         match verb.as_str() {
             "CAPABILITY" => said = format!("* CAPABILITY {ABLE}\r\n"),
+            "LSUB" if !state.tricks.is_empty() => end = "BAD what?",
+            "LIST" if command.contains("SUBSCRIBED") => end = "BAD what is that?",
             "LIST" => {
                 let delimiter = state.delimiter.map_or_else(|| "NIL".to_owned(), |one| format!("\"{one}\""));
                 for Mailbox { name, attributes, .. } in &state.all {
