@@ -9,6 +9,7 @@ mod mbox;
 mod places;
 mod source;
 mod tree;
+mod way;
 
 use std::{
     collections::HashSet,

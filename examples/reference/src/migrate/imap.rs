@@ -2,25 +2,23 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
 };
 
 use bytes::Bytes;
 use mailwright::{
-    client::{ClientError, Endpoint, ImapClient, Security},
+    client::{ClientError, ImapClient},
     fetch::local_names,
     imap_proto::{
         MessageSet,
-        client::{Config, Event},
+        client::Event,
         command::{
             AnnotationAttribute, BodySection, Depth, Fetch, FetchAnnotations, FetchItem, GetAcl, GetMetadata,
             List, ListSelection, Lsub, Section, Select,
         },
         response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, Listed, ListedName},
     },
-    line_proto::{Secret, sasl::Credentials, tls},
+    line_proto::Secret,
     mail_model::{
         AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidSet,
         query::{Key, Query},
@@ -32,6 +30,7 @@ use super::{
     MigrateError,
     along::{Account, Around, Found},
     source::{Entry, Folder, dovecot_id},
+    way::Way,
 };
 use crate::cli::{Migrate, Pop3Ids};
 
@@ -43,6 +42,9 @@ fn not_given(why: &str) -> MigrateError {
 /// A server that is logged in to.
 pub(super) struct Imap {
     client: ImapClient,
+    way: Way,
+    /// How often in a row the connection has broken.
+    broken: u32,
     /// Who is logged in.
     owner: String,
     ids: Pop3Ids,
@@ -58,8 +60,8 @@ pub(super) struct Imap {
     has_view: bool,
 }
 
-/// Where certificates are that this system trusts.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// So often in a row the connection may break: each message is asked for twice.
+const BREAKS: u32 = 6;
 /// So many messages are asked about at a time.
 const BATCH: u32 = 1_000;
 
@@ -70,36 +72,14 @@ impl Imap {
         options: &Migrate,
         password: Secret,
     ) -> Result<Self, MigrateError> {
-        let bad = || MigrateError::Source(options.from.clone());
-        let place = place.trim_start_matches("//");
-        let (host, port) = match place.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse().map_err(|_| bad())?),
-            None => (place, if implicit { 993 } else { 143 }),
-        };
-        let security = if options.plaintext {
-            Security::Plain
-        } else {
-            let path = options.certificate.clone().unwrap_or_else(|| SYSTEM_ROOTS.into());
-            let pem = fs::read(&path)
-                .map_err(|error| MigrateError::File { path: path.display().to_string(), error })?;
-            let roots = tls::roots(&pem).map_err(|error| MigrateError::Tls(error.to_string()))?;
-            let config = tls::client_config(roots).map_err(|error| MigrateError::Tls(error.to_string()))?;
-            let config = Arc::new(config);
-            if implicit { Security::Implicit(config) } else { Security::Starttls(config) }
-        };
-        let mut config = Config::default();
-        config.allow_plaintext_auth = options.plaintext;
-        let mut client = ImapClient::connect(&Endpoint::new(host, port, security), Arc::new(config)).await?;
-        let login = options.login.as_deref().unwrap_or(&options.to);
-        match &options.master {
-            // RFC 4616 §2: the master's own password, and the name to act as.
-            Some(master) => client.authenticate(&Credentials::new(master, password).acting_as(login)).await?,
-            None => client.login(login, &password).await?,
-        }
+        let way = Way::new(implicit, place, options, password)?;
+        let client = way.go().await?;
         let ids = options.pop3_ids.unwrap_or(Pop3Ids::None);
         Ok(Self {
             client,
-            owner: login.to_owned(),
+            owner: way.login.clone(),
+            way,
+            broken: 0,
             ids,
             annotates: false,
             there: HashMap::new(),
@@ -292,12 +272,38 @@ impl Imap {
     }
 
     /// Writes a message.
-    pub(super) async fn body(&mut self, entry: &Entry, upload: &mut Upload) -> Result<(), MigrateError> {
+    pub(super) async fn body(
+        &mut self,
+        folder: &Folder,
+        entry: &Entry,
+        upload: &mut Upload,
+    ) -> Result<(), MigrateError> {
         match self.given(entry.uid, upload).await {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.broken = 0;
+                Ok(())
+            }
             Ok(false) => Err(not_given("the server does not give it")),
             Err(MigrateError::Client(ClientError::Refused(refusal))) => Err(not_given(&refusal.to_string())),
+            Err(MigrateError::Client(error @ (ClientError::Io(_) | ClientError::Closed(_)))) => {
+                self.come_back(folder, error).await?;
+                Err(not_given("the connection breaks"))
+            }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the mailbox again after the connection has broken: it may be one message that breaks it.
+    async fn come_back(&mut self, folder: &Folder, error: ClientError) -> Result<(), MigrateError> {
+        self.broken += 1;
+        if self.broken > BREAKS {
+            return Err(error.into());
+        }
+        self.client = self.way.go().await?;
+        let opened = self.client.call(Select::listed(&self.there(folder), true)).await?;
+        match opened.uid_validity == folder.numbers.map(|(validity, _)| validity) {
+            true => Ok(()),
+            false => Err(error.into()),
         }
     }
 

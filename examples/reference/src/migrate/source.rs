@@ -129,7 +129,7 @@ impl Source {
         match self {
             Self::Tree(tree) => tree.body(folder, entry, upload).await,
             Self::Mbox(mboxes) => mboxes.body(folder, entry, upload).await,
-            Self::Imap(imap) => imap.body(entry, upload).await,
+            Self::Imap(imap) => imap.body(folder, entry, upload).await,
         }
     }
 

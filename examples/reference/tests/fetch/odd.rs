@@ -213,6 +213,11 @@ pub fn imap(mut stream: BufReader<TcpStream>, state: &Mutex<Mailboxes>) -> Optio
                         end = "NO later";
                         continue;
                     }
+                    if command.contains("BODY") && state.tricks.contains(&(*uid, "break")) {
+                        let begun = format!("* {} FETCH (UID {uid} BODY[] {{{}}}\r\nSub", at + 1, text.len());
+                        stream.get_mut().write_all(begun.as_bytes()).ok()?;
+                        return None;
+                    }
                     let envelope = match command.contains("ENVELOPE") {
                         true => {
                             let subject = text.lines().find_map(|line| line.strip_prefix("Subject: "))?;
