@@ -64,9 +64,9 @@ impl Remembered {
 pub(super) struct Wanted {
     remembered: Remembered,
     place: Arc<Place>,
-    /// In lower case. `None`: all that are kept, and none is remembered.
-    names: Option<Arc<[Box<str>]>>,
-    none: bool,
+    /// In lower case.
+    names: Arc<[Box<str>]>,
+    remembers: bool,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
@@ -83,8 +83,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         Wanted {
             remembered: self.service.remembered.clone(),
             place: Arc::new((user.as_str().into(), key)),
-            none: names.is_empty(),
-            names: remembers.then(|| names.into()),
+            names: names.into(),
+            remembers,
         }
     }
 }
@@ -103,14 +103,16 @@ pub(super) fn fields_of(query: &Query) -> Vec<&str> {
 impl Wanted {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.none
+        self.names.is_empty()
     }
 
     /// What is known of the headers of messages that stand in the order of their UIDs: these fields at least, those of one name in their
     /// order. Nothing of one that cannot be read any more.
     pub(super) async fn of(&self, store: &impl Store, messages: &[MessageRef]) -> Result<Vec<Option<Bytes>>> {
-        let Some(names) = &self.names else { return headers(store, messages).await };
-        let mut known = self.look(names, messages);
+        if !self.remembers {
+            return headers(store, messages).await;
+        }
+        let mut known = self.look(messages);
         let is_missing = |known: &Option<Bytes>| known.is_none();
         if !known.iter().any(is_missing) {
             return Ok(known);
@@ -118,7 +120,7 @@ impl Wanted {
         let both = messages.iter().zip(&known).filter(|(_, known)| is_missing(known));
         let missing: Vec<MessageRef> = both.map(|(message, _)| message.clone()).collect();
         let read = headers(store, &missing).await?;
-        self.note(names, &missing, &read);
+        self.note(&missing, &read);
         let mut read = read.into_iter();
         for known in known.iter_mut().filter(|known| is_missing(known)) {
             *known = read.next().flatten();
@@ -127,20 +129,20 @@ impl Wanted {
     }
 
     /// What is remembered of messages.
-    fn look(&self, names: &[Box<str>], messages: &[MessageRef]) -> Vec<Option<Bytes>> {
+    fn look(&self, messages: &[MessageRef]) -> Vec<Option<Bytes>> {
         let ends = messages.first().zip(messages.last());
         let Some((first, last)) = ends.map(|(first, last)| (number(first.uid), number(last.uid))) else {
             return Vec::new();
         };
-        let mut columns: Vec<Vec<(u32, Arc<Page>)>> = Vec::with_capacity(names.len());
+        let mut columns: Vec<Vec<(u32, Arc<Page>)>> = Vec::with_capacity(self.names.len());
         if let Some(mailbox) = self.remembered.memory().mailboxes.get_mut(&self.place) {
             mailbox.used = Instant::now();
-            for pages in names.iter().filter_map(|name| mailbox.fields.get(name)) {
+            for pages in self.names.iter().filter_map(|name| mailbox.fields.get(name)) {
                 let pages = pages.range(first..=last);
                 columns.push(pages.map(|(number, page)| (*number, Arc::clone(page))).collect());
             }
         }
-        if columns.len() < names.len() {
+        if columns.len() < self.names.len() {
             return vec![None; messages.len()];
         }
         let mut columns: Vec<_> = columns.into_iter().map(|pages| pages.into_iter().peekable()).collect();
@@ -157,7 +159,7 @@ impl Wanted {
     }
 
     /// Remembers what was read of messages.
-    fn note(&self, names: &[Box<str>], messages: &[MessageRef], headers: &[Option<Bytes>]) {
+    fn note(&self, messages: &[MessageRef], headers: &[Option<Bytes>]) {
         let both = messages.iter().zip(headers).filter_map(|(message, header)| {
             let header = header.as_ref().filter(|header| header.len() <= HEADER)?;
             Some((message.uid, header))
@@ -165,7 +167,7 @@ impl Wanted {
         let both: Vec<_> = both.collect();
         for same in both.chunk_by(|(one, _), (other, _)| number(*one) == number(*other)) {
             let Some((first, _)) = same.first() else { continue };
-            for name in names {
+            for name in &*self.names {
                 let page = Page::of(name, same.iter().map(|(uid, header)| (*uid, header.as_ref())));
                 if !self.keep(name, number(*first), &page) {
                     return;

@@ -12,8 +12,8 @@ fn wanted(remembered: &Remembered, reader: &str, name: &str, fields: &[&str]) ->
     let wanted = Wanted {
         remembered: remembered.clone(),
         place: Arc::new((reader.into(), MailboxKey::new(&mailbox, &snapshot))),
-        names: Some(fields.iter().map(|name| (*name).into()).collect()),
-        none: fields.is_empty(),
+        names: fields.iter().map(|name| (*name).into()).collect(),
+        remembers: true,
     };
     (wanted, mailbox)
 }
@@ -31,11 +31,7 @@ fn header(uid: u32) -> Option<Bytes> {
 impl Wanted {
     fn notes(&self, messages: &[MessageRef]) {
         let headers: Vec<_> = messages.iter().map(|message| header(message.uid.get())).collect();
-        self.note(self.names.as_deref().unwrap(), messages, &headers);
-    }
-
-    fn looks(&self, messages: &[MessageRef]) -> Vec<Option<Bytes>> {
-        self.look(self.names.as_deref().unwrap(), messages)
+        self.note(messages, &headers);
     }
 }
 
@@ -44,19 +40,19 @@ async fn fields_come_back_to_who_looked_and_to_nobody_else() {
     let remembered = Remembered::new(1 << 20);
     let (subjects, mailbox) = wanted(&remembered, "ann@example.org", "INBOX", &["subject"]);
     let messages = references(&mailbox, [3, 255, 256, 70_000]);
-    assert_eq!(subjects.looks(&messages), vec![None; 4]);
-    subjects.note(&["subject".into()], &messages, &[header(3), None, Some("".into()), header(70_000)]);
+    assert_eq!(subjects.look(&messages), vec![None; 4]);
+    subjects.note(&messages, &[header(3), None, Some("".into()), header(70_000)]);
     let subject = |uid| Some(Bytes::from(format!("SUBJECT : s{uid}\r\n folded\r\nSubject: again\r\n")));
-    assert_eq!(subjects.looks(&messages), [subject(3), None, Some("".into()), subject(70_000)]);
+    assert_eq!(subjects.look(&messages), [subject(3), None, Some("".into()), subject(70_000)]);
     // With another field only where both are known.
     let (both, _) = wanted(&remembered, "ann@example.org", "INBOX", &["from", "subject"]);
-    assert_eq!(both.looks(&messages), vec![None; 4]);
+    assert_eq!(both.look(&messages), vec![None; 4]);
     let (from, _) = wanted(&remembered, "ann@example.org", "INBOX", &["from"]);
     from.notes(&messages[..2]);
     let all = Some(Bytes::from("From: a3@b\r\nSUBJECT : s3\r\n folded\r\nSubject: again\r\n"));
-    assert_eq!(both.looks(&messages), [all, None, None, None]);
+    assert_eq!(both.look(&messages), [all, None, None, None]);
     for (reader, name) in [("bob@example.org", "INBOX"), ("ann@example.org", "Other")] {
-        assert_eq!(wanted(&remembered, reader, name, &["subject"]).0.looks(&messages), vec![None; 4]);
+        assert_eq!(wanted(&remembered, reader, name, &["subject"]).0.look(&messages), vec![None; 4]);
     }
     assert!(wanted(&remembered, "ann@example.org", "INBOX", &[]).0.is_empty() && !both.is_empty());
 }
@@ -71,21 +67,21 @@ async fn no_more_is_remembered_than_may_be() {
     let (one, mailbox) = wanted(&remembered, "ann@example.org", "one", &["subject"]);
     let messages = references(&mailbox, 1..=5_000);
     messages.chunks(100).for_each(|messages| one.notes(messages));
-    let known = one.looks(&messages).iter().flatten().count();
+    let known = one.look(&messages).iter().flatten().count();
     assert!((500..4_999).contains(&known) && octets().0 <= 100_000, "{known} {:?}", octets());
     // The rest stays unknown, and what is known is known.
     messages.chunks(100).for_each(|messages| one.notes(messages));
-    assert_eq!(one.looks(&messages).iter().flatten().count(), known);
+    assert_eq!(one.look(&messages).iter().flatten().count(), known);
     let (two, mailbox) = wanted(&remembered, "ann@example.org", "two", &["subject"]);
     let few = references(&mailbox, 1..=10);
     two.notes(&few);
-    assert_eq!((octets().1, two.looks(&few).iter().flatten().count()), (1, 10));
-    assert!(one.looks(&messages).iter().all(Option::is_none));
+    assert_eq!((octets().1, two.look(&few).iter().flatten().count()), (1, 10));
+    assert!(one.look(&messages).iter().all(Option::is_none));
     // A header out of all measure is not remembered.
-    two.note(&["subject".into()], &few[..1], &[Some(vec![b'x'; HEADER + 1].into())]);
+    two.note(&few[..1], &[Some(vec![b'x'; HEADER + 1].into())]);
     let more = references(&mailbox, [11]);
-    two.note(&["subject".into()], &more, &[Some(vec![b'x'; HEADER + 1].into())]);
-    assert_eq!(two.looks(&more), [None]);
+    two.note(&more, &[Some(vec![b'x'; HEADER + 1].into())]);
+    assert_eq!(two.look(&more), [None]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,10 +93,10 @@ async fn what_nobody_looks_at_is_forgotten() {
         wanted.notes(&messages);
         for _ in 0..6 {
             sleep(KEPT_FOR / 2).await;
-            assert!(wanted.looks(&messages).iter().all(Option::is_some));
+            assert!(wanted.look(&messages).iter().all(Option::is_some));
         }
         sleep(KEPT_FOR * 2).await;
-        assert!(wanted.looks(&messages).iter().all(Option::is_none));
+        assert!(wanted.look(&messages).iter().all(Option::is_none));
         let memory = remembered.memory();
         assert_eq!((memory.octets, memory.swept), (0, false));
     }
@@ -126,13 +122,13 @@ async fn whatever_was_looked_at_in_whatever_order() {
             let many = dice(60);
             let uids: BTreeSet<u32> = (0..many).map(|_| 1 + dice(1_200)).collect();
             let messages = references(&mailbox, uids.iter().copied());
-            let seen: Vec<bool> = wanted.looks(&messages).iter().map(Option::is_some).collect();
+            let seen: Vec<bool> = wanted.look(&messages).iter().map(Option::is_some).collect();
             assert_eq!(seen, uids.iter().map(|uid| known.contains(uid)).collect::<Vec<_>>());
             let headers: Vec<_> = uids.iter().map(|uid| Some(Bytes::from(format!("X: {uid}\n")))).collect();
-            wanted.note(&["x".into()], &messages, &headers);
+            wanted.note(&messages, &headers);
             known.extend(uids);
             let all = references(&mailbox, known.iter().copied());
-            for (message, field) in all.iter().zip(wanted.looks(&all)) {
+            for (message, field) in all.iter().zip(wanted.look(&all)) {
                 assert_eq!(field, Some(Bytes::from(format!("X: {}\n", message.uid))));
             }
             let memory = remembered.memory();
