@@ -37,8 +37,8 @@ impl<D: Receive, L: Ledger> Inner<D, L> {
         wake: Arc<Notify>,
         status: Shared,
     ) {
-        // Accounts that start together do not look together.
         let stumbling = Stumbling::default();
+        // Accounts that start together do not look together.
         let mut wait = share(self.current().config.first_retry.min(Duration::from_secs(2)), 0, 100);
         loop {
             let next = seconds().saturating_add(wait.as_secs());

@@ -312,7 +312,7 @@ impl Imap {
         let whole = FetchItem::Section(BodySection::peek(Section::default()));
         let messages = MessageSet::from(UidSet::from(wanted));
         let mut fetching = self.client.fetch(Fetch::new(messages, [whole])).await?;
-        let (mut given, mut reading, mut named) = (false, false, false);
+        let (mut given, mut reading, mut named, mut other) = (false, false, false, false);
         while let Some(event) = fetching.next().await? {
             match event {
                 // What comes a second time, or for another, is passed over.
@@ -324,15 +324,13 @@ impl Imap {
                 Event::Body(octets) if reading => upload.write(octets).await?,
                 // Where the UID stands behind the octets.
                 Event::Fetched { uid, .. } => {
-                    if reading && !named && uid.is_some_and(|uid| uid != wanted) {
-                        return Ok(false);
-                    }
+                    other |= reading && !named && uid.is_some_and(|uid| uid != wanted);
                     reading = false;
                 }
                 _ => {}
             }
         }
-        Ok(given)
+        Ok(given && !other)
     }
 
     /// What is noted about messages of the mailbox that is open.
