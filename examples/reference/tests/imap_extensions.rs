@@ -80,7 +80,8 @@ fn forget_peak(server: &Server) {
 /// RFC 3516: 96 MB of base64 come out decoded, and the server never holds more than a little of them.
 #[test]
 fn a_large_part_is_decoded_while_it_is_sent() {
-    let server = server("message_size = 0");
+    let mut server = server("message_size = 0");
+    server.hold_nothing_free();
     let mut talk = inbox(&server);
     let head = "Subject: large\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n\
                 Content-Transfer-Encoding: base64\r\n\r\n";

@@ -153,6 +153,15 @@ impl Server {
         said
     }
 
+    /// Starts anew with an allocator that gives back at once what is free: memory is then what the server holds, and not also
+    /// what one thread had a moment ago and another could not take.
+    pub fn hold_nothing_free(&mut self) {
+        self.stop();
+        self.environment
+            .push(("_RJEM_MALLOC_CONF".to_owned(), "dirty_decay_ms:0,muzzy_decay_ms:0".to_owned()));
+        self.serve();
+    }
+
     /// The port of a listener: `("imap", "implicit")`.
     pub fn port(&self, protocol: &str, tls: &str) -> u16 {
         self.ports[&format!("{protocol} {tls} strict")]
