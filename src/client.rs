@@ -90,7 +90,8 @@ use mailwright_sieve::managesieve::ResponseCode as SieveCode;
 use thiserror::Error;
 
 pub use connect::{Endpoint, Security};
-pub use imap::{ImapClient, Replica, SyncMethod, Synced};
+pub(crate) use imap::Wanted;
+pub use imap::{FetchingBody, ImapClient, Replica, SyncMethod, Synced};
 pub use managesieve::ManageSieveClient;
 pub use pop3::Pop3Client;
 pub(crate) use smtp::{NotOpened, Sent};
@@ -114,6 +115,9 @@ pub enum ClientError {
     /// The connection is over. Whether an unanswered call was carried out is not known.
     #[error("the connection is over: {}", Reason(.0))]
     Closed(Closed),
+    /// The server gave another message than the one that was asked for, and what came is that one's. The connection goes on.
+    #[error("the server gave another message than the one that was asked for")]
+    AnotherMessage,
     /// The call cannot be made: not now, not with these arguments, or not with this server.
     #[error("{0}")]
     Misuse(#[from] Misuse),
@@ -134,7 +138,7 @@ impl ClientError {
                 matches!(why, Closed::Eof | Closed::TimedOut(_) | Closed::Refused(_) | Closed::Farewell)
             }
             Self::Refused(refusal) => refusal.is_temporary(),
-            Self::Body(_) | Self::Misuse(_) | Self::Auth(_) => false,
+            Self::Body(_) | Self::AnotherMessage | Self::Misuse(_) | Self::Auth(_) => false,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The clients against the services, over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+#[path = "client/bodies.rs"]
+mod bodies;
 #[path = "client/gssapi.rs"]
 mod gssapi;
 #[path = "client/middle.rs"]

@@ -95,6 +95,7 @@
 //! ```
 
 mod append;
+mod body;
 mod fetch;
 mod idle;
 mod news;
@@ -120,6 +121,8 @@ use self::news::News;
 use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 use crate::service::entropy;
 
+pub use body::FetchingBody;
+pub(crate) use body::Wanted;
 pub use fetch::Fetching;
 pub use replica::{Replica, ReplicaError};
 pub use request::Request;

@@ -28,7 +28,7 @@ use super::{
     pass::{Listed, Remote},
     patience::Patience,
 };
-use crate::client::{ClientError, Endpoint, ImapClient};
+use crate::client::{ClientError, Endpoint, ImapClient, Wanted};
 
 /// How many messages are asked about together.
 const TOGETHER: u64 = 500;
@@ -63,12 +63,8 @@ pub(super) struct Imap<'a> {
 #[derive(Default)]
 struct Message {
     handle: u32,
-    wanted: Option<Uid>,
-    /// Whether its octets have begun, and whether they are those that come now.
-    begun: bool,
-    reading: bool,
-    /// Whether the server said that they are those of the message we asked for.
-    named: bool,
+    /// Which octets are its.
+    wanted: Option<Wanted>,
     date: Option<DateTime>,
     flags: FlagSet,
 }
@@ -339,11 +335,12 @@ impl Remote for Imap<'_> {
         self.enter_again(folder).await?;
         let text = if header { SectionText::Header } else { SectionText::Whole };
         let section = BodySection::peek(Section::new(Vec::new(), text));
+        let wanted = Wanted::new(uid, &section);
         let mut items = vec![FetchItem::Uid, FetchItem::InternalDate, FetchItem::Section(section)];
         if self.mailbox(handle).is_some() {
             items.push(FetchItem::Flags);
         }
-        self.message = Message { handle, wanted: Some(uid), ..Message::default() };
+        self.message = Message { handle, wanted: Some(wanted), ..Message::default() };
         let fetch = Fetch::new(MessageSet::from(UidSet::from(uid)), items);
         self.patience.part(self.client.fetch(fetch)).await?;
         Ok(true)
@@ -351,50 +348,37 @@ impl Remote for Imap<'_> {
 
     async fn piece(&mut self) -> Result<Option<Bytes>, FetchError> {
         let message = &mut self.message;
+        let Some(wanted) = &mut message.wanted else { return Ok(None) };
         loop {
             match self.patience.part(self.client.next_fetched()).await {
-                Ok(Some(Event::FetchBody { uid, length, .. })) => {
-                    if uid.is_some_and(|uid| Some(uid) != message.wanted) || message.begun {
-                        return Err(FetchError::Server(
-                            "expected the message that was asked for, got another".into(),
-                        ));
-                    }
-                    message.begun = length.is_some();
-                    message.reading = message.begun;
-                    message.named |= uid.is_some();
-                }
-                Ok(Some(Event::Body(octets))) if message.reading => {
-                    self.patience.came(octets.len());
-                    return Ok(Some(octets));
-                }
-                Ok(Some(Event::BodyEnd)) => message.reading = false,
-                Ok(Some(Event::Fetched { uid, fetched })) => {
-                    if uid == message.wanted {
-                        message.named = true;
-                        let date = fetched.items.iter().find_map(|item| match item {
-                            FetchedItem::InternalDate(date) => Some(*date),
-                            _ => None,
-                        });
-                        message.date = message.date.or(date);
-                        let flags = fetched.items.into_iter().find_map(|item| match item {
-                            FetchedItem::Flags(found) => Some(found.flags),
-                            _ => None,
-                        });
-                        if let Some(flags) = flags {
-                            message.flags = flags.difference(&[Flag::Deleted].into_iter().collect());
+                Ok(Some(event)) => {
+                    if let Event::Fetched { uid, fetched } = &event
+                        && *uid == Some(wanted.uid())
+                    {
+                        for item in &fetched.items {
+                            match item {
+                                FetchedItem::InternalDate(date) => {
+                                    message.date = message.date.or(Some(*date))
+                                }
+                                FetchedItem::Flags(found) => {
+                                    message.flags =
+                                        found.flags.difference(&[Flag::Deleted].into_iter().collect());
+                                }
+                                _ => {}
+                            }
                         }
-                    } else if uid.is_some() && !message.named && message.begun {
-                        return Err(FetchError::Server(
-                            "expected the message that was asked for, got another".into(),
-                        ));
+                    }
+                    if let Some(octets) = wanted.take(event)? {
+                        self.patience.came(octets.len());
+                        return Ok(Some(octets));
                     }
                 }
-                Ok(Some(_)) => {}
                 // RFC 9051 §6.4.9: what is not there is no error; a server may say NO to what went away, and goes on. If it is
                 // listed again, it did not go away.
                 Ok(None) => {
                     self.patience.ended();
-                    if !(message.begun && message.named) {
+                    wanted.end()?;
+                    if !wanted.is_named() {
                         self.notes.not_given(
                             self.account,
                             message.handle,
@@ -403,7 +387,7 @@ impl Remote for Imap<'_> {
                     }
                     return Ok(None);
                 }
-                Err(FetchError::Client(ClientError::Refused(refusal))) if !message.begun => {
+                Err(FetchError::Client(ClientError::Refused(refusal))) if !wanted.has_begun() => {
                     self.notes.not_given(self.account, message.handle, refusal);
                     return Ok(None);
                 }
@@ -416,7 +400,7 @@ impl Remote for Imap<'_> {
     }
 
     fn came(&self) -> (bool, Option<DateTime>) {
-        (self.message.begun && self.message.named, self.message.date)
+        (self.message.wanted.as_ref().is_some_and(Wanted::is_named), self.message.date)
     }
 
     async fn delete(&mut self, handles: &[u32]) -> Result<Vec<u32>, FetchError> {

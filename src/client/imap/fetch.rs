@@ -3,17 +3,16 @@
 use mailwright_imap_proto::{
     MessageSet,
     client::Event,
-    command::{BodySection, Fetch, FetchItem, Section},
+    command::{Fetch, FetchItem},
     response::Fetched,
 };
-use mailwright_mail_model::{Uid, UidSet};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::ImapClient;
 use crate::client::ClientError;
 
 impl ImapClient {
-    /// Asks for items of messages, their octets among them, and gives what comes one by one.
+    /// Asks for items of messages, their octets among them, and gives what comes one by one: also what the server says of other messages
+    /// meanwhile. For the octets of one message there is [`body`](Self::body).
     ///
     /// # Errors
     /// [`ClientError`] if it cannot be called; the server's refusal comes from [`Fetching::next`].
@@ -47,43 +46,6 @@ impl ImapClient {
             }
         }
         Ok(all)
-    }
-
-    /// Writes a message into a sink as it comes, without marking it seen; the result is its octets, or `None` if there
-    /// is no such message.
-    ///
-    /// # Errors
-    /// [`ClientError`]; [`ClientError::Body`] if the sink failed.
-    pub async fn message<W: AsyncWrite + Unpin>(
-        &mut self,
-        uid: Uid,
-        sink: &mut W,
-    ) -> Result<Option<u64>, ClientError> {
-        self.section(uid, BodySection::peek(Section::default()), sink).await
-    }
-
-    /// As [`message`](Self::message), of any part of it.
-    ///
-    /// # Errors
-    /// As for [`message`](Self::message).
-    pub async fn section<W: AsyncWrite + Unpin>(
-        &mut self,
-        uid: Uid,
-        section: BodySection,
-        sink: &mut W,
-    ) -> Result<Option<u64>, ClientError> {
-        let messages = MessageSet::from([uid].into_iter().collect::<UidSet>());
-        let mut fetching = self.fetch(Fetch::new(messages, [FetchItem::Section(section)])).await?;
-        let mut found = None;
-        while let Some(event) = fetching.next().await? {
-            match event {
-                Event::FetchBody { length, .. } => found = found.or(length),
-                Event::Body(chunk) => sink.write_all(&chunk).await.map_err(ClientError::Body)?,
-                _ => {}
-            }
-        }
-        sink.flush().await.map_err(ClientError::Body)?;
-        Ok(found)
     }
 }
 

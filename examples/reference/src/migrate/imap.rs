@@ -285,6 +285,9 @@ impl Imap {
             }
             Ok(false) => Err(not_given("the server does not give it")),
             Err(MigrateError::Client(ClientError::Refused(refusal))) => Err(not_given(&refusal.to_string())),
+            Err(MigrateError::Client(error @ ClientError::AnotherMessage)) => {
+                Err(not_given(&error.to_string()))
+            }
             Err(MigrateError::Client(error @ (ClientError::Io(_) | ClientError::Closed(_)))) => {
                 self.come_back(folder, error).await?;
                 Err(not_given("the connection breaks"))
@@ -309,28 +312,11 @@ impl Imap {
 
     /// Writes a message; whether there was one, all of it and no other.
     async fn given(&mut self, wanted: Uid, upload: &mut Upload) -> Result<bool, MigrateError> {
-        let whole = FetchItem::Section(BodySection::peek(Section::default()));
-        let messages = MessageSet::from(UidSet::from(wanted));
-        let mut fetching = self.client.fetch(Fetch::new(messages, [whole])).await?;
-        let (mut given, mut reading, mut named, mut other) = (false, false, false, false);
-        while let Some(event) = fetching.next().await? {
-            match event {
-                // What comes a second time, or for another, is passed over.
-                Event::FetchBody { uid, length, .. } => {
-                    reading = length.is_some() && !given && uid.is_none_or(|uid| uid == wanted);
-                    given |= reading;
-                    named |= reading && uid.is_some();
-                }
-                Event::Body(octets) if reading => upload.write(octets).await?,
-                // Where the UID stands behind the octets.
-                Event::Fetched { uid, .. } => {
-                    other |= reading && !named && uid.is_some_and(|uid| uid != wanted);
-                    reading = false;
-                }
-                _ => {}
-            }
+        let mut body = self.client.body(wanted, BodySection::peek(Section::default())).await?;
+        while let Some(octets) = body.next().await? {
+            upload.write(octets).await?;
         }
-        Ok(given && !other)
+        Ok(body.length().is_some())
     }
 
     /// What is noted about messages of the mailbox that is open.
