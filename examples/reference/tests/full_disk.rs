@@ -87,20 +87,16 @@ impl Small {
         self.0.join("ballast")
     }
 
-    /// Takes all room but this much.
+    /// Takes all room but this much, or what the server has left of it meanwhile.
     fn fill(&self, left: u64) {
-        let output = succeed(Command::new("df").args(["--block-size=1", "--output=avail"]).arg(&self.0));
-        let output = String::from_utf8(output).unwrap();
-        let free: u64 = output.split_whitespace().last().unwrap().parse().unwrap();
         let mut file = OpenOptions::new().create(true).append(true).open(self.ballast()).unwrap();
-        let mut rest = free.saturating_sub(left);
-        while rest > 0 {
-            let part = rest.min(1 << 20);
-            // The server may have been faster.
-            if file.write_all(&vec![1; part as usize]).is_err() {
+        loop {
+            let disk = rustix::fs::statvfs(&self.0).unwrap();
+            let rest = (disk.f_bavail * disk.f_frsize).saturating_sub(left);
+            // The server may be faster.
+            if rest == 0 || file.write_all(&vec![1; rest.min(1 << 20) as usize]).is_err() {
                 return;
             }
-            rest -= part;
         }
     }
 }
