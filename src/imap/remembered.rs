@@ -32,7 +32,8 @@ type Place = (Box<str>, MailboxKey);
 
 #[derive(Debug, Default)]
 struct Memory {
-    mailboxes: HashMap<Arc<Place>, Mailbox>,
+    /// By whose they are, and the name of the field.
+    columns: HashMap<(Arc<Place>, Arc<str>), Column>,
     /// How many octets all of it takes, and may take.
     octets: usize,
     most: usize,
@@ -40,12 +41,13 @@ struct Memory {
     swept: bool,
 }
 
+/// One field of the messages of a mailbox.
 #[derive(Debug)]
-struct Mailbox {
+struct Column {
     used: Instant,
     octets: usize,
-    /// By the name of the field, and the number of the page.
-    fields: HashMap<Box<str>, BTreeMap<u32, Arc<Page>>>,
+    /// By their numbers.
+    pages: BTreeMap<u32, Arc<Page>>,
 }
 
 impl Remembered {
@@ -65,14 +67,14 @@ pub(super) struct Wanted {
     remembered: Remembered,
     place: Arc<Place>,
     /// In lower case.
-    names: Arc<[Box<str>]>,
+    names: Arc<[Arc<str>]>,
     remembers: bool,
 }
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Fields of these names, of the messages of an open mailbox.
     pub(super) fn wanted<'a>(&self, selected: &Selected, names: impl IntoIterator<Item = &'a str>) -> Wanted {
-        let mut names: Vec<Box<str>> =
+        let mut names: Vec<Arc<str>> =
             names.into_iter().map(|name| name.to_ascii_lowercase().into()).collect();
         names.sort_unstable();
         names.dedup();
@@ -135,13 +137,14 @@ impl Wanted {
             return Vec::new();
         };
         let mut columns: Vec<Vec<(u32, Arc<Page>)>> = Vec::with_capacity(self.names.len());
-        if let Some(mailbox) = self.remembered.memory().mailboxes.get_mut(&self.place) {
-            mailbox.used = Instant::now();
-            for pages in self.names.iter().filter_map(|name| mailbox.fields.get(name)) {
-                let pages = pages.range(first..=last);
-                columns.push(pages.map(|(number, page)| (*number, Arc::clone(page))).collect());
-            }
+        let mut memory = self.remembered.memory();
+        for name in &*self.names {
+            let Some(column) = memory.columns.get_mut(&self.key(name)) else { break };
+            column.used = Instant::now();
+            let pages = column.pages.range(first..=last);
+            columns.push(pages.map(|(number, page)| (*number, Arc::clone(page))).collect());
         }
+        drop(memory);
         if columns.len() < self.names.len() {
             return vec![None; messages.len()];
         }
@@ -177,34 +180,33 @@ impl Wanted {
     }
 
     /// Adds to what is kept of a field; whether there was room.
-    fn keep(&self, name: &str, number: u32, page: &Page) -> bool {
+    fn keep(&self, name: &Arc<str>, number: u32, page: &Page) -> bool {
         let mut memory = self.remembered.memory();
-        let memory = &mut *memory;
-        let before = memory.page(&self.place, name, number);
-        let page = before.as_ref().map_or_else(|| page.clone(), |before| before.with(page));
+        let (memory, key) = (&mut *memory, self.key(name));
+        let before = memory.columns.get(&key).and_then(|column| column.pages.get(&number));
         let freed = before.map_or(0, |before| before.octets());
+        let page = before.map_or_else(|| page.clone(), |before| before.with(page));
         while (memory.octets + page.octets()).saturating_sub(freed) > memory.most {
-            if !memory.forget_oldest(&self.place) {
+            if !memory.forget_oldest(|(place, name)| *place == self.place && self.names.contains(name)) {
                 return false;
             }
         }
         let now = Instant::now();
-        let mailbox = memory.mailboxes.entry(Arc::clone(&self.place));
-        let mailbox = mailbox.or_insert_with(|| Mailbox { used: now, octets: 0, fields: HashMap::new() });
-        for octets in [&mut memory.octets, &mut mailbox.octets] {
+        let column = memory.columns.entry(key);
+        let column = column.or_insert_with(|| Column { used: now, octets: 0, pages: BTreeMap::new() });
+        for octets in [&mut memory.octets, &mut column.octets] {
             *octets = (*octets + page.octets()).saturating_sub(freed);
         }
-        mailbox.used = now;
-        if !mailbox.fields.contains_key(name) {
-            mailbox.fields.insert(name.into(), BTreeMap::new());
-        }
-        if let Some(pages) = mailbox.fields.get_mut(name) {
-            pages.insert(number, Arc::new(page));
-        }
+        column.used = now;
+        column.pages.insert(number, Arc::new(page));
         if !std::mem::replace(&mut memory.swept, true) {
             tokio::spawn(sweep(Arc::downgrade(&self.remembered.0)));
         }
         true
+    }
+
+    fn key(&self, name: &Arc<str>) -> (Arc<Place>, Arc<str>) {
+        (Arc::clone(&self.place), Arc::clone(name))
     }
 }
 
@@ -217,23 +219,19 @@ fn joined(mut fields: Vec<Bytes>) -> Bytes {
 }
 
 impl Memory {
-    fn page(&self, place: &Place, name: &str, number: u32) -> Option<Arc<Page>> {
-        self.mailboxes.get(place)?.fields.get(name)?.get(&number).map(Arc::clone)
-    }
-
-    /// Makes room for another mailbox than the one that was not looked at for longest; whether there was such a one.
-    fn forget_oldest(&mut self, but: &Place) -> bool {
-        let others = self.mailboxes.iter().filter(|(place, _)| ***place != *but);
-        let oldest = others.min_by_key(|(_, mailbox)| mailbox.used).map(|(place, _)| Arc::clone(place));
-        let forgotten = oldest.and_then(|oldest| self.mailboxes.remove(&oldest));
-        self.octets = self.octets.saturating_sub(forgotten.as_ref().map_or(0, |mailbox| mailbox.octets));
+    /// Makes room: forgets the field that was not looked at for longest, but for those that are looked at now; whether there was one.
+    fn forget_oldest(&mut self, is_looked_at: impl Fn(&(Arc<Place>, Arc<str>)) -> bool) -> bool {
+        let others = self.columns.iter().filter(|(key, _)| !is_looked_at(key));
+        let oldest = others.min_by_key(|(_, column)| column.used).map(|(key, _)| key.clone());
+        let forgotten = oldest.and_then(|oldest| self.columns.remove(&oldest));
+        self.octets = self.octets.saturating_sub(forgotten.as_ref().map_or(0, |column| column.octets));
         forgotten.is_some()
     }
 
     /// Forgets what nobody has looked at for long.
     fn forget(&mut self, now: Instant) {
-        self.mailboxes.retain(|_, mailbox| mailbox.used + KEPT_FOR > now);
-        self.octets = self.mailboxes.values().map(|mailbox| mailbox.octets).sum();
+        self.columns.retain(|_, column| column.used + KEPT_FOR > now);
+        self.octets = self.columns.values().map(|column| column.octets).sum();
     }
 }
 
@@ -244,7 +242,7 @@ async fn sweep(memory: Weak<Mutex<Memory>>) {
         let Some(memory) = memory.upgrade() else { return };
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.forget(Instant::now());
-        memory.swept = !memory.mailboxes.is_empty();
+        memory.swept = !memory.columns.is_empty();
         if !memory.swept {
             return;
         }

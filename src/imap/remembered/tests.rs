@@ -62,7 +62,7 @@ async fn no_more_is_remembered_than_may_be() {
     let remembered = Remembered::new(100_000);
     let octets = || {
         let memory = remembered.memory();
-        (memory.octets, memory.mailboxes.len())
+        (memory.octets, memory.columns.len())
     };
     let (one, mailbox) = wanted(&remembered, "ann@example.org", "one", &["subject"]);
     let messages = references(&mailbox, 1..=5_000);
@@ -82,6 +82,25 @@ async fn no_more_is_remembered_than_may_be() {
     let more = references(&mailbox, [11]);
     two.note(&more, &[Some(vec![b'x'; HEADER + 1].into())]);
     assert_eq!(two.look(&more), [None]);
+}
+
+#[tokio::test]
+async fn another_field_of_the_same_mailbox_takes_the_room_of_the_first() {
+    let remembered = Remembered::new(30_000);
+    let fields = ["from", "subject", "x"];
+    let mailbox = wanted(&remembered, "ann@example.org", "INBOX", &fields).1;
+    let messages = references(&mailbox, 1..=5_000);
+    for field in fields {
+        let (one, _) = wanted(&remembered, "ann@example.org", "INBOX", &[field]);
+        messages.chunks(100).for_each(|messages| one.notes(messages));
+        assert!(one.look(&messages).iter().flatten().count() >= 500, "{field}");
+        assert_eq!(remembered.memory().columns.len(), 1);
+    }
+    // None of those that are looked at together takes that of the others.
+    let (both, _) = wanted(&remembered, "ann@example.org", "INBOX", &fields[..2]);
+    both.notes(&messages[..50]);
+    assert!(both.look(&messages[..50]).iter().all(Option::is_some));
+    assert_eq!(remembered.memory().columns.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,8 +151,8 @@ async fn whatever_was_looked_at_in_whatever_order() {
                 assert_eq!(field, Some(Bytes::from(format!("X: {}\n", message.uid))));
             }
             let memory = remembered.memory();
-            let pages = memory.mailboxes.values().flat_map(|mailbox| mailbox.fields.values());
-            let octets: usize = pages.flat_map(BTreeMap::values).map(|page| page.octets()).sum();
+            let pages = memory.columns.values().flat_map(|column| column.pages.values());
+            let octets: usize = pages.map(|page| page.octets()).sum();
             assert_eq!(memory.octets, octets);
         }
     }
