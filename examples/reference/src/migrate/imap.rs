@@ -13,8 +13,8 @@ use mailwright::{
         MessageSet,
         client::Event,
         command::{
-            AnnotationAttribute, BodySection, Depth, Fetch, FetchAnnotations, FetchItem, GetAcl, GetMetadata,
-            List, ListSelection, Lsub, Section, Select,
+            AnnotationAttribute, BodySection, Depth, FetchAnnotations, FetchItem, GetAcl, GetMetadata, List,
+            ListSelection, Lsub, Section, Select,
         },
         response::{AnnotationSupport, FetchedAnnotation, FetchedItem, ListAttribute, Listed, ListedName},
     },
