@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufRead, BufReader, Write},
     net::Shutdown,
+    ops::ControlFlow,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -155,7 +156,10 @@ pub(crate) fn restore_from(
         .map_err(|source| CommandError::File { file: config.data.display().to_string(), source })?;
     let mut teller = Teller::new();
     let mut progress = |report: &BackupReport| {
-        teller.tell("restore", report.rows + report.chunks, report.octets, &mut |event| show(event, json));
+        let _ = teller.tell("restore", report.rows + report.chunks, report.octets, &mut |event| {
+            show(event, json);
+            Ok(())
+        });
     };
     let restored = match damaged {
         true => restore_damaged(&directory, generation, &target, &mut progress),
@@ -189,7 +193,11 @@ fn run(config: &Config, work: &Work, json: bool) -> Result<Event, CommandError> 
             let runtime = runtime.map_err(CommandError::Control)?;
             let _runtime = runtime.enter();
             let life = serve::life(config, &store, &directory)?;
-            return Ok(execute(&store, &life, work, true, &mut |event| show(event, json)));
+            let mut tell = |event: &Event| {
+                show(event, json);
+                Ok(())
+            };
+            return Ok(execute(&store, &life, work, true, &mut tell));
         }
         Err(error) => return Err(CommandError::Control(error)),
     };
@@ -210,38 +218,37 @@ fn listen(mut stream: &UnixStream, work: &Work, json: bool) -> io::Result<Event>
     Ok(failed("the server has ended"))
 }
 
-/// Does what another process asked for, and tells it.
+/// Does what another process asked for, and tells it. A backup that nobody waits for any more is broken off; all else is done.
 pub(crate) fn serve_one(
     mut stream: &UnixStream,
     store: &Embedded,
     life: &Life,
     work: &Work,
 ) -> io::Result<()> {
-    let mut send = |event: &Event| {
+    let mut send = |event: &Event| -> io::Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         stream.write_all(&line)
     };
-    // Nobody may listen any more; the work is done all the same.
-    let last = execute(store, life, work, false, &mut |event| drop(send(event)));
-    send(&last)?;
+    let last = execute(store, life, work, false, &mut send);
+    if let (Event::Failed { message }, Err(_)) = (&last, send(&last)) {
+        tracing::warn!(%message, ?work, "control: whoever asked has gone");
+    }
     stream.shutdown(Shutdown::Write)
 }
 
-fn execute(
-    store: &Embedded,
-    life: &Life,
-    work: &Work,
-    alone: bool,
-    tell: &mut (dyn FnMut(&Event) + Send),
-) -> Event {
+/// Tells somebody, who may have gone.
+type Tell<'t> = &'t mut (dyn FnMut(&Event) -> io::Result<()> + Send);
+
+fn execute(store: &Embedded, life: &Life, work: &Work, alone: bool, tell: Tell<'_>) -> Event {
     let mut teller = Teller::new();
     match work {
         Work::Backup { directory } => {
             let mut progress = |report: &BackupReport| {
-                teller.tell("backup", report.rows + report.chunks, report.octets, tell);
+                let told = teller.tell("backup", report.rows + report.chunks, report.octets, tell);
+                told.map_or(ControlFlow::Break(()), ControlFlow::Continue)
             };
-            match store.back_up(directory, &mut progress) {
+            match store.back_up_while(directory, &mut progress) {
                 Ok(report) => Event::BackedUp {
                     generation: report.generation,
                     bases: report.bases,
@@ -256,13 +263,13 @@ fn execute(
         }
         Work::Expire { dry_run } => {
             let mut told = |accounts, gone: Option<Gone>| match gone {
-                Some(gone) => tell(&Event::Expiring(gone)),
-                None => teller.tell("accounts", accounts, 0, tell),
+                Some(gone) => drop(tell(&Event::Expiring(gone))),
+                None => drop(teller.tell("accounts", accounts, 0, tell)),
             };
             Event::Expired(block_on(life::expire(life, *dry_run, &mut told)))
         }
         Work::Export { user, directory, format } => {
-            let mut told = |messages, octets| teller.tell("messages", messages, octets, tell);
+            let mut told = |messages, octets| drop(teller.tell("messages", messages, octets, tell));
             export::export(life, user, directory, *format, &mut told).map_or_else(failed, Event::Exported)
         }
         Work::Check { repair: true } if !alone => {
@@ -270,7 +277,7 @@ fn execute(
         }
         Work::Check { repair } => {
             let mut progress = |at: mailwright::mailstore::embedded::CheckProgress| {
-                teller.tell(at.step, at.rows, 0, tell);
+                let _ = teller.tell(at.step, at.rows, 0, tell);
             };
             match block_on(store.check(*repair, &mut progress)) {
                 Ok(report) => Event::Checked {
@@ -302,11 +309,18 @@ impl Teller {
         Self(Instant::now())
     }
 
-    fn tell(&mut self, step: &str, rows: u64, octets: u64, tell: &mut dyn FnMut(&Event)) {
-        if self.0.elapsed() >= OFTEN {
-            self.0 = Instant::now();
-            tell(&Event::Progress { step: step.to_owned(), rows, octets });
+    fn tell(
+        &mut self,
+        step: &str,
+        rows: u64,
+        octets: u64,
+        tell: &mut dyn FnMut(&Event) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.0.elapsed() < OFTEN {
+            return Ok(());
         }
+        self.0 = Instant::now();
+        tell(&Event::Progress { step: step.to_owned(), rows, octets })
     }
 }
 

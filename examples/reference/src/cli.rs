@@ -97,6 +97,9 @@ pub(crate) enum Command {
     },
     /// Back up mail, accounts and queue into a directory, while the server runs or not; only what is new is copied again
     ///
+    /// One at a time goes into a directory, another is refused. One that is interrupted (Ctrl-C, kill) is broken off, by the server too, and
+    /// leaves no generation; nor does one that the server did not finish. The next removes what is left of it.
+    ///
     /// What cannot be read is named, everything else copied, and the exit status is 1 then. Mail in Maildirs (`[store] kind = "maildir"`)
     /// and in files (`[store] mbox`) is not in it: copy it by a snapshot of the file system or with rsync.
     Backup {

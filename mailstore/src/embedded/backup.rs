@@ -9,12 +9,13 @@
 //! generation in its own past, and builds upon it; anybody else begins anew in the same directory. A restored store has those of the
 //! generation it was made of and of the ones before.
 //!
-//! Each record of a file has a checksum, and a file takes its name only when it is whole and on disk.
+//! Each record of a file has a checksum, and the files take their names only when both are whole and on disk. As long as a generation is
+//! being added a file of the directory is locked, so that there is one at a time, whatever process or task adds it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
+use std::path::Path;
 
 use bytes::Bytes;
 
@@ -23,6 +24,7 @@ use super::walk::{Step, Walk};
 use super::{Core, Embedded, row};
 use crate::{Offload, Result, StoreError};
 
+mod directory;
 mod file;
 mod leap;
 mod missing;
@@ -30,8 +32,9 @@ mod referred;
 mod restoring;
 mod salvage;
 
+use directory::{Generations, Turn};
 pub(super) use file::make_directory;
-use file::{Mark, Origin, Reader, Writer, io_failed};
+use file::{Mark, Origin, Reader, Writer};
 use missing::Missing;
 pub(super) use restoring::is_unfinished;
 pub use restoring::{restore, restore_damaged};
@@ -63,21 +66,51 @@ impl<O: Offload + Clone> Embedded<O> {
     /// it has is copied again.
     ///
     /// # Errors
-    /// [`Unavailable`](crate::StoreError::Unavailable) if the directory cannot be read or written. A generation is there whole or not
-    /// at all.
+    /// [`Unavailable`](crate::StoreError::Unavailable) if the directory cannot be read or written, or another backup into it is
+    /// running. A generation is there whole or not at all.
     pub fn back_up(
         &self,
         directory: impl AsRef<Path>,
         progress: &mut dyn FnMut(&BackupReport),
     ) -> Result<BackupReport> {
+        self.back_up_while(directory, &mut |report| {
+            progress(report);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// As [`back_up`](Self::back_up), as long as `progress` wants it to go on: what it breaks off leaves no generation.
+    ///
+    /// # Errors
+    /// As `back_up`, and [`Unavailable`](crate::StoreError::Unavailable) if it was broken off.
+    pub fn back_up_while(
+        &self,
+        directory: impl AsRef<Path>,
+        progress: &mut dyn FnMut(&BackupReport) -> ControlFlow<()>,
+    ) -> Result<BackupReport> {
         let directory = directory.as_ref();
-        make_directory(directory)?;
+        let turn = Turn::take(directory)?;
+        let report = self.add_generation(directory, &mut |report| match progress(report) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => {
+                Err(StoreError::Unavailable("the backup was broken off before its end".into()))
+            }
+        });
+        if report.is_err() {
+            // What is left otherwise, the next backup removes.
+            let _ = turn.clear();
+        }
+        report
+    }
+
+    fn add_generation(&self, directory: &Path, progress: Progress<'_>) -> Result<BackupReport> {
         let core = self.shared.core()?;
         let mut missing = Missing::default();
-        let (bases, known) = core.bases(directory, &mut missing)?;
+        let generations = Generations::find(directory)?;
+        let (bases, known) = core.bases(directory, &generations, &mut missing)?;
         let origin = Origin { id: random(), bases };
         let mut report = BackupReport {
-            generation: generations(directory)?.last().map_or(1, |last| last + 1),
+            generation: generations.next(),
             bases: u32::try_from(origin.bases.len()).unwrap_or(u32::MAX),
             ..BackupReport::default()
         };
@@ -89,24 +122,30 @@ impl<O: Offload + Clone> Embedded<O> {
             group.put(&group.core.database.meta, key, value);
             Ok::<(), StoreError>(())
         }));
-        let mut bodies = Writer::create(&path(directory, report.generation, "bodies"), &origin)?;
+        progress(&report)?;
+        let mut bodies = Writer::create(&directory::bodies(directory, report.generation), &origin)?;
         let mut walk = Walk::new(&moment, &core.database.bodies);
+        let mut steps = 0_u64;
         while let Some(step) = walk.step(|key| !known.contains(key)) {
             match step {
                 Step::Row(_, None) => {}
                 Step::Row(key, Some(chunk)) => {
                     report.octets += bodies.record(0, &key, &chunk)?;
                     report.chunks += 1;
-                    if report.chunks.is_multiple_of(1_024) {
-                        progress(&report);
+                    if report.chunks.is_multiple_of(CHUNKS) {
+                        progress(&report)?;
                     }
                 }
                 Step::Unreadable(key, error) => missing.chunk(&key, &error),
                 Step::Hole(hole, error) => missing.hole("bodies", &hole, &error),
             }
+            steps += 1;
+            if steps.is_multiple_of(ROWS) {
+                progress(&report)?;
+            }
         }
-        bodies.finish()?;
-        let mut index = Writer::create(&path(directory, report.generation, "index"), &origin)?;
+        let bodies = bodies.finish()?;
+        let mut index = Writer::create(&directory::index(directory, report.generation), &origin)?;
         for (number, keyspace) in core.database.index() {
             let mut walk = Walk::new(&moment, keyspace);
             while let Some(step) = walk.step(|_| true) {
@@ -116,8 +155,8 @@ impl<O: Offload + Clone> Embedded<O> {
                         missing.row(number, &key, &value);
                         report.octets += index.record(number, &key, &value)?;
                         report.rows += 1;
-                        if report.rows.is_multiple_of(65_536) {
-                            progress(&report);
+                        if report.rows.is_multiple_of(ROWS) {
+                            progress(&report)?;
                         }
                     }
                     Step::Unreadable(key, error) => missing.unreadable(keyspace.name(), &key, &error),
@@ -125,23 +164,39 @@ impl<O: Offload + Clone> Embedded<O> {
                 }
             }
         }
-        // Last, for it is what makes the generation one.
-        index.finish()?;
+        // The index gets its name last, for it is what makes the generation one. Until both are whole neither has a name, so bodies
+        // without an index are those of a generation that has lost it.
+        let index = index.finish()?;
+        bodies.name()?;
+        index.name()?;
         report.missing = missing.told();
-        progress(&report);
+        // It is there, whoever listens.
+        let _ = progress(&report);
         Ok(report)
     }
 }
+
+/// Tells how far a backup is; an error ends it.
+type Progress<'p> = &'p mut dyn FnMut(&BackupReport) -> Result<()>;
+
+/// How often this is told: after so many chunks that were copied, and rows that were looked at.
+const CHUNKS: u64 = 64;
+const ROWS: u64 = 8_192;
 
 /// Keys of chunks.
 type Keys = HashSet<Bytes>;
 
 impl Core {
     /// The generations in a directory that are in this store's past, and the chunks they have.
-    fn bases(&self, directory: &Path, missing: &mut Missing) -> Result<(Vec<Mark>, Keys)> {
+    fn bases(
+        &self,
+        directory: &Path,
+        generations: &Generations,
+        missing: &mut Missing,
+    ) -> Result<(Vec<Mark>, Keys)> {
         let (mut bases, mut known) = (Vec::new(), Keys::new());
-        for number in generations(directory)? {
-            match self.base(&path(directory, number, "bodies")) {
+        for &number in &generations.indexes {
+            match self.base(&directory::bodies(directory, number)) {
                 Ok(Some((id, keys))) => {
                     bases.push(Mark { number, id });
                     known.extend(keys);
@@ -178,20 +233,4 @@ fn random() -> u128 {
     // Each of these is keyed with randomness of the system's.
     let half = |place: u8| u128::from(RandomState::new().hash_one((place, std::process::id())));
     half(0) << 64 | half(1)
-}
-
-/// The generations that are whole, ascending.
-fn generations(directory: &Path) -> Result<Vec<u32>> {
-    let mut generations = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|error| io_failed(directory, &error))? {
-        let name = entry.map_err(|error| io_failed(directory, &error))?.file_name();
-        let number: Option<u32> = name.to_str().and_then(|name| name.strip_suffix(".index")?.parse().ok());
-        generations.extend(number);
-    }
-    generations.sort_unstable();
-    Ok(generations)
-}
-
-fn path(directory: &Path, generation: u32, kind: &str) -> PathBuf {
-    directory.join(format!("{generation:06}.{kind}"))
 }

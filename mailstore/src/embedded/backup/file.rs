@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::directory::PART;
 use crate::embedded::row::Fields;
 use crate::{Result, StoreError};
 
@@ -51,19 +52,20 @@ impl Origin {
 /// A file on its way.
 pub(super) struct Writer {
     path: PathBuf,
+    part: PathBuf,
     file: BufWriter<File>,
 }
 
 impl Writer {
     pub(super) fn create(path: &Path, origin: &Origin) -> Result<Self> {
         let wrong = |error: io::Error| io_failed(path, &error);
-        let part = path.with_extension("part");
-        // What an attempt that was cut short left may have been made by somebody else, with other permissions.
-        let _ = fs::remove_file(&part);
-        let file = private().write(true).create_new(true).open(part).map_err(wrong)?;
+        let mut part = path.as_os_str().to_owned();
+        part.push(PART);
+        let part = PathBuf::from(part);
+        let file = private().write(true).create_new(true).open(&part).map_err(wrong)?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
         file.write_all(MAGIC).map_err(wrong)?;
-        let mut writer = Self { path: path.to_owned(), file };
+        let mut writer = Self { path: path.to_owned(), part, file };
         writer.record(BEGIN, &origin.id.to_be_bytes(), &origin.encode())?;
         Ok(writer)
     }
@@ -77,16 +79,32 @@ impl Writer {
         Ok(parts.iter().map(|part| part.len() as u64).sum())
     }
 
-    pub(super) fn finish(mut self) -> Result<()> {
+    /// The file, which is whole and on disk now.
+    pub(super) fn finish(mut self) -> Result<Whole> {
         self.record(END, b"", b"")?;
-        let Self { path, file } = self;
-        let write = || {
-            let file = file.into_inner()?;
-            file.sync_all()?;
-            fs::rename(path.with_extension("part"), &path)?;
+        let Self { path, part, file } = self;
+        let flush = || file.into_inner()?.sync_all();
+        flush().map_err(|error: io::Error| io_failed(&path, &error))?;
+        Ok(Whole { path, part })
+    }
+}
+
+/// A file that is whole and has no name yet.
+#[must_use]
+pub(super) struct Whole {
+    path: PathBuf,
+    part: PathBuf,
+}
+
+impl Whole {
+    /// Gives it its name.
+    pub(super) fn name(self) -> Result<()> {
+        let Self { path, part } = self;
+        let name = || {
+            fs::rename(part, &path)?;
             path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
         };
-        write().map_err(|error: io::Error| io_failed(&path, &error))
+        name().map_err(|error: io::Error| io_failed(&path, &error))
     }
 }
 
@@ -233,7 +251,7 @@ impl Reader {
 }
 
 /// How a file is made that holds mail: for its owner alone.
-fn private() -> fs::OpenOptions {
+pub(super) fn private() -> fs::OpenOptions {
     let mut options = File::options();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

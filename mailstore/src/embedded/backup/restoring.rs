@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fjall::Keyspace;
 
+use super::directory::{self as files, Generations};
 use super::file::{Mark, Origin, Reader, io_failed, make_directory};
 use super::leap::Leap;
 use super::referred::Referred;
-use super::{BackupReport, generations, mark_row, path};
+use super::{BackupReport, mark_row};
 use crate::embedded::Options;
 use crate::embedded::database::{self, Database, failed, now};
 use crate::{Result, StoreError};
@@ -70,10 +71,10 @@ fn run(
     damage: Damage,
     progress: &mut dyn FnMut(&BackupReport),
 ) -> Result<BackupReport> {
-    let all = generations(from)?;
+    let all = Generations::find(from)?.indexes;
     let wanted = generation.or_else(|| all.last().copied()).filter(|wanted| all.contains(wanted));
     let wanted = wanted.ok_or(StoreError::NotFound)?;
-    let mut index = damage.open(&path(from, wanted, "index"))?;
+    let mut index = damage.open(&files::index(from, wanted))?;
     let origin = index.origin().cloned();
     let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
     let mut bodies = Vec::new();
@@ -127,14 +128,14 @@ fn bodies_of(
     let Some(origin) = origin else {
         // Of an earlier program: all of its generations are of one store, as far as anybody knows.
         let earlier = all.iter().filter(|number| **number <= wanted);
-        let bodies = earlier.map(|number| damage.open(&path(from, *number, "bodies")));
+        let bodies = earlier.map(|number| damage.open(&files::bodies(from, *number)));
         let unmarked =
             |reader: &Result<Reader>| reader.as_ref().map_or(true, |reader| reader.origin().is_none());
         return bodies.filter(unmarked).collect();
     };
     let own = Mark { number: wanted, id: origin.id };
     let open = |mark: &Mark| {
-        let path = path(from, mark.number, "bodies");
+        let path = files::bodies(from, mark.number);
         let missing = || {
             let name = path.display();
             StoreError::Corrupt(format!("the backup: generation {wanted} needs the {name} of its time"))

@@ -318,3 +318,65 @@ fn what_only_the_queue_or_a_deleted_message_refers_to_comes_back() {
         assert_eq!(block_on(store.check(false, &mut |_| {})).unwrap().findings, []);
     }
 }
+
+#[test]
+fn one_backup_at_a_time_goes_into_a_directory() {
+    let (directory, other, backup) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, other) = (open(directory.path()), open(other.path()));
+    block_on(deliver(&store, "alice", b"one"));
+    let mut refused = 0;
+    let mut meanwhile = |_: &BackupReport| {
+        for second in [&store, &other] {
+            let error = second.back_up(backup.path(), &mut |_| {}).unwrap_err();
+            assert!(error.to_string().contains("is running already"), "{error}");
+            refused += 1;
+        }
+    };
+    assert_eq!(store.back_up(backup.path(), &mut meanwhile).unwrap().generation, 1);
+    assert!(refused > 0);
+    assert_eq!(restored(backup.path(), None), ["one"]);
+    let second = back_up(&store, backup.path());
+    assert_eq!((second.generation, second.bases, second.chunks), (2, 1, 0));
+}
+
+/// The names in a directory, without the file that is locked.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "lock");
+    names.sort();
+    names
+}
+
+#[test]
+fn a_backup_that_is_broken_off_leaves_nothing() {
+    use std::ops::ControlFlow;
+
+    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    block_on(deliver(&store, "alice", b"one"));
+    // What one that was killed has left, this program's or an earlier one's; and what is somebody else's.
+    for name in ["000001.part", "000001.bodies.part", "000001.index.part", "notes.part"] {
+        fs::write(backup.path().join(name), "part").unwrap();
+    }
+    let broken = store.back_up_while(backup.path(), &mut |_| ControlFlow::Break(()));
+    assert!(broken.unwrap_err().to_string().contains("broken off"));
+    assert_eq!(names(backup.path()), ["notes.part"]);
+    // In the middle of writing.
+    for _ in 0..2 {
+        let mut calls = 0;
+        let mut killed = |_: &BackupReport| {
+            calls += 1;
+            assert!(calls < 2, "killed");
+        };
+        for number in 0..70 {
+            block_on(deliver(&store, "alice", format!("more {number}").as_bytes()));
+        }
+        assert!(catch_unwind(AssertUnwindSafe(|| store.back_up(backup.path(), &mut killed))).is_err());
+        assert_eq!(names(backup.path()), ["000001.bodies.part", "notes.part"]);
+    }
+    assert_eq!(back_up(&store, backup.path()).generation, 1);
+    assert_eq!(names(backup.path()), ["000001.bodies", "000001.index", "notes.part"]);
+    assert_eq!(restored(backup.path(), None).len(), 141);
+}
