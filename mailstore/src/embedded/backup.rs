@@ -31,6 +31,7 @@ mod missing;
 mod referred;
 mod restoring;
 mod salvage;
+mod settling;
 
 use directory::{Generations, Turn};
 pub(super) use file::make_directory;

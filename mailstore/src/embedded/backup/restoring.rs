@@ -10,6 +10,7 @@ use super::directory::{self as files, Generations};
 use super::file::{Mark, Origin, Reader, io_failed, make_directory};
 use super::leap::Leap;
 use super::referred::Referred;
+use super::settling::settle;
 use super::{BackupReport, mark_row};
 use crate::embedded::Options;
 use crate::embedded::database::{self, Database, failed, now};
@@ -110,8 +111,7 @@ fn run(
         let (key, value) = mark_row(origin.id);
         database.meta.insert(key, value).map_err(failed)?;
     }
-    database.handle.persist(fjall::PersistMode::SyncAll).map_err(failed)?;
-    drop(database);
+    settle(database, directory)?;
     database::flush_names(directory)?;
     end(directory, &sign)?;
     progress(&report);

@@ -380,3 +380,44 @@ fn a_backup_that_is_broken_off_leaves_nothing() {
     assert_eq!(names(backup.path()), ["000001.bodies", "000001.index", "notes.part"]);
     assert_eq!(restored(backup.path(), None).len(), 141);
 }
+
+/// What a restore wrote is not in the journal any more, where damage to one octet would cost all that follows.
+#[test]
+fn damage_to_a_restored_store_costs_little() {
+    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(directory.path());
+    let users: Vec<_> = (0..20).map(|number| format!("user{number}")).collect();
+    for user in &users {
+        for number in 0..5 {
+            block_on(deliver(&store, user, format!("{number} {}", "x".repeat(1_000)).as_bytes()));
+        }
+    }
+    back_up(&store, backup.path());
+    let restored = tempfile::tempdir().unwrap();
+    restore(backup.path(), None, restored.path(), &mut |_| {}).unwrap();
+    let journals = || {
+        let entries = fs::read_dir(restored.path()).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"))
+    };
+    assert_eq!(journals().count(), 1);
+    for path in journals() {
+        let mut octets = fs::read(&path).unwrap();
+        if let Some(first) = octets.iter().position(|octet| *octet != 0) {
+            octets[first] ^= 1;
+            fs::write(&path, octets).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        let back = open(restored.path());
+        assert_eq!(back.damage(), Vec::<String>::new());
+        for user in &users {
+            let (mailbox, snapshot) = inbox(&back, user);
+            assert!(snapshot.len() >= 5, "{user}");
+            assert!(snapshot.messages().all(|message| read(&back, &mailbox.message(message)).is_ok()));
+        }
+        assert_eq!(block_on(back.check(false, &mut |_| {})).unwrap().findings, []);
+        // What comes now gets numbers that nothing had.
+        block_on(deliver(&back, "user0", b"new"));
+    }
+    assert_eq!(inbox(&open(restored.path()), "user0").1.len(), 7);
+}
