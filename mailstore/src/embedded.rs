@@ -71,7 +71,7 @@ mod undelete;
 mod upload;
 mod walk;
 
-pub use backup::{BackupReport, restore, restore_damaged};
+pub use backup::{BackupCheck, BackupReport, check_backup, restore, restore_damaged};
 pub use check::{CheckProgress, CheckReport, Finding};
 pub use options::{InPlace, Options};
 pub use space::FreeSpace;

@@ -1,4 +1,5 @@
-//! Long work on the store: backup, restore, check, export. All but restore run in the server if one runs, else on the data themselves.
+//! Long work on the store: backup, restore, check, export. All but restore and the check of a backup run in the server if one runs, else
+//! on the data themselves.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -11,7 +12,7 @@ use std::{
 
 use mailwright::mailstore::{
     StoreError, block_on,
-    embedded::{BackupReport, Embedded, restore, restore_damaged},
+    embedded::{BackupCheck, BackupReport, Embedded, check_backup, restore, restore_damaged},
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,14 @@ pub(crate) enum Event {
         #[serde(default)]
         missing: Vec<String>,
     },
+    BackupChecked {
+        /// Which generations can be restored whole, and which cannot.
+        whole: Vec<u32>,
+        damaged: Vec<u32>,
+        records: u64,
+        octets: u64,
+        findings: Vec<String>,
+    },
     /// As [`Gone`], any number of times.
     Expiring(Gone),
     Expired(Expired),
@@ -111,6 +120,22 @@ pub(crate) fn back_up(config: &Config, directory: PathBuf, json: bool) -> Result
         )));
     }
     finish(run(config, &Work::Backup { directory }, json)?, json)
+}
+
+/// `mailwrightd backup --check`
+pub(crate) fn verify(directory: &Path, json: bool) -> Result<(), CommandError> {
+    let mut teller = Teller::new();
+    let mut progress = |check: &BackupCheck| {
+        let _ = teller.tell("check", check.records, check.octets, &mut |event| shown(event, json));
+    };
+    let event = match check_backup(directory, &mut progress) {
+        Ok(BackupCheck { whole, damaged, records, octets, findings, .. }) => {
+            Event::BackupChecked { whole, damaged, records, octets, findings }
+        }
+        Err(StoreError::NotFound) => failed(format!("no generation in {}", directory.display())),
+        Err(error) => failed(error),
+    };
+    finish(event, json)
 }
 
 /// The path without links, as far as it is there.
@@ -156,10 +181,8 @@ pub(crate) fn restore_from(
         .map_err(|source| CommandError::File { file: config.data.display().to_string(), source })?;
     let mut teller = Teller::new();
     let mut progress = |report: &BackupReport| {
-        let _ = teller.tell("restore", report.rows + report.chunks, report.octets, &mut |event| {
-            show(event, json);
-            Ok(())
-        });
+        let rows = report.rows + report.chunks;
+        let _ = teller.tell("restore", rows, report.octets, &mut |event| shown(event, json));
     };
     let restored = match damaged {
         true => restore_damaged(&directory, generation, &target, &mut progress),
@@ -193,11 +216,7 @@ fn run(config: &Config, work: &Work, json: bool) -> Result<Event, CommandError> 
             let runtime = runtime.map_err(CommandError::Control)?;
             let _runtime = runtime.enter();
             let life = serve::life(config, &store, &directory)?;
-            let mut tell = |event: &Event| {
-                show(event, json);
-                Ok(())
-            };
-            return Ok(execute(&store, &life, work, true, &mut tell));
+            return Ok(execute(&store, &life, work, true, &mut |event| shown(event, json)));
         }
         Err(error) => return Err(CommandError::Control(error)),
     };
@@ -336,6 +355,12 @@ fn show(event: &Event, json: bool) {
     }
 }
 
+/// As [`show`], to somebody who does not go.
+fn shown(event: &Event, json: bool) -> io::Result<()> {
+    show(event, json);
+    Ok(())
+}
+
 fn finish(event: Event, json: bool) -> Result<(), CommandError> {
     if json {
         show(&event, true);
@@ -353,7 +378,7 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
                 elsewhere.iter().map(|path| format!("not in it: the mail in {path}; {COPY}\n")).collect();
             let missing: String = missing.iter().map(|what| format!("found: {what}\n")).collect();
             let whole = if *generation > 1 && *bases == 0 {
-                "; a whole one, since the earlier ones are not of this store"
+                "; a whole one, since none of the earlier ones can be built upon: they are not of this store, or damaged"
             } else {
                 ""
             };
@@ -377,6 +402,11 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
                 "{missing}generation {generation} is back: {rows} rows and {chunks} parts of messages, {octets} octets"
             )
         }
+        Event::BackupChecked { whole, damaged, records, octets, findings } => {
+            let found: String = findings.iter().map(|what| format!("found: {what}\n")).collect();
+            let (whole, damaged) = (ranges(whole), ranges(damaged));
+            format!("{found}{records} records, {octets} octets; whole: {whole}; not whole: {damaged}")
+        }
         Event::Checked { mailboxes, messages, octets, findings, elsewhere } => {
             let elsewhere = elsewhere.iter().map(|path| format!("not looked at: the mail in {path}\n"));
             let found = findings.iter().map(|found| {
@@ -395,6 +425,9 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
         Event::Checked { findings, .. } if findings.iter().any(|found| !found.repaired) => {
             Err(CommandError::Refused("the store is not in order".into()))
         }
+        Event::BackupChecked { findings, .. } if !findings.is_empty() => {
+            Err(CommandError::Refused("the backup is not in order".into()))
+        }
         Event::Exported(Exported { missing, .. }) if !missing.is_empty() => {
             Err(CommandError::Refused("not everything could be exported".into()))
         }
@@ -405,5 +438,28 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
             Err(CommandError::Refused("not everything could be read; all else was copied".into()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Numbers that ascend, for people to read.
+fn ranges(numbers: &[u32]) -> String {
+    let runs = numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next));
+    let runs: Vec<String> = runs
+        .filter_map(|run| match (run.first()?, run.last()?) {
+            (first, last) if first == last => Some(first.to_string()),
+            (first, last) => Some(format!("{first} to {last}")),
+        })
+        .collect();
+    if runs.is_empty() { "none".into() } else { runs.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_are_told_in_runs() {
+        assert_eq!(ranges(&[]), "none");
+        assert_eq!(ranges(&[1, 2, 3, 5, 7, 8]), "1 to 3, 5, 7 to 8");
     }
 }

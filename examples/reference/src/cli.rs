@@ -100,20 +100,28 @@ pub(crate) enum Command {
     /// One at a time goes into a directory, another is refused. One that is interrupted (Ctrl-C, kill) is broken off, by the server too, and
     /// leaves no generation; nor does one that the server did not finish. The next removes what is left of it.
     ///
-    /// What cannot be read is named, everything else copied, and the exit status is 1 then. Mail in Maildirs (`[store] kind = "maildir"`)
+    /// What cannot be read is named, everything else copied, and the exit status is 1 then; so are earlier generations that are seen to
+    /// be damaged. What nobody looks at until it is needed, --check finds. Mail in Maildirs (`[store] kind = "maildir"`)
     /// and in files (`[store] mbox`) is not in it: copy it by a snapshot of the file system or with rsync.
     Backup {
         /// The directory of the backup, for this store alone; each run adds a generation
         directory: PathBuf,
+        /// Copy nothing: read all that is in the backup, and name what is wrong with it and which generations can be restored whole. The exit
+        /// status is 1 if anything is wrong
+        #[arg(long)]
+        check: bool,
         /// One JSON object a line, progress too
         #[arg(long)]
         json: bool,
     },
     /// Bring a backup back into an empty data directory; one that was cut short is begun anew
+    ///
+    /// Messages that lack something, because the store lacked it when the backup was made or because the backup is damaged, are named;
+    /// the exit status is 1 then, and everything else is there.
     Restore {
         /// The directory of the backup
         directory: PathBuf,
-        /// Which generation; without it the latest
+        /// Which generation; without it the latest, which has to have its index
         #[arg(long, value_name = "NUMBER")]
         generation: Option<u32>,
         /// Of a backup that is damaged, bring back what can be read, and name what is missing; the exit status is 1 then

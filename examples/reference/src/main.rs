@@ -93,7 +93,10 @@ fn main() -> ExitCode {
         Some(Command::Http(command)) => done(http::run(&config, command)),
         Some(Command::Status { json }) => done(health::status(&config, json)),
         Some(Command::Reload) => done(live::reload(&config)),
-        Some(Command::Backup { directory, json }) => done(backup::back_up(&config, directory, json)),
+        Some(Command::Backup { directory, check: true, json }) => done(backup::verify(&directory, json)),
+        Some(Command::Backup { directory, check: false, json }) => {
+            done(backup::back_up(&config, directory, json))
+        }
         Some(Command::Restore { directory, generation, damaged, json }) => {
             done(backup::restore_from(&config, directory, generation, damaged, json))
         }

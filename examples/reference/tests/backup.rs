@@ -27,6 +27,9 @@ fn what_was_backed_up_while_serving_comes_back() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert!(text(&output.stdout).starts_with(generation), "{}", text(&output.stdout));
     }
+    let output = run(&mut server.command(&["backup", "--check", backup]));
+    assert!(output.status.success(), "{output:?}");
+    assert!(text(&output.stdout).ends_with("; whole: 1 to 2; not whole: none\n"), "{output:?}");
     let output = run(&mut server.command(&["fsck"]));
     assert!(output.status.success() && text(&output.stdout).ends_with(": 0 findings\n"), "{output:?}");
     let output = run(&mut server.command(&["fsck", "--repair"]));
@@ -148,7 +151,12 @@ fn a_rotten_octet_is_named_and_the_rest_copied() {
     assert!(said.contains("40 messages") && said.ends_with(": 1 findings\n"), "{said}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
     let restore = command.args(["--data", back, "restore", backup]).env_remove("MAILWRIGHT_CONFIG");
-    assert!(run(restore).status.success());
+    // Its exit status tells whoever does not read it, and the rest is there.
+    let output = run(restore);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(said.starts_with(&format!("missing: UID 4 in {USER} INBOX: its body is missing")), "{said}");
+    assert!(said.contains("\ngeneration 2 is back: "), "{said}");
 
     // The backup is damaged as well.
     let bodies = PathBuf::from(backup).join("000001.bodies");
@@ -161,6 +169,17 @@ fn a_rotten_octet_is_named_and_the_rest_copied() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailwrightd"));
         run(command.args(["--data", &again]).args(arguments).env_remove("MAILWRIGHT_CONFIG"))
     };
+    let output = program(&["backup", "--check", backup]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("000001.bodies are damaged\n") && said.contains("whole: none; not whole: 1 to 2"),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("found: generation 1: UID 31 in {USER} INBOX: its body is missing")),
+        "{said}"
+    );
     let output = program(&["restore", backup]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output.stderr).contains("--damaged brings back what can be read"), "{output:?}");

@@ -12,12 +12,9 @@
 //! Each record of a file has a checksum, and the files take their names only when both are whole and on disk. As long as a generation is
 //! being added a file of the directory is locked, so that there is one at a time, whatever process or task adds it.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::path::Path;
-
-use bytes::Bytes;
 
 use super::database::failed;
 use super::walk::{Step, Walk};
@@ -26,19 +23,23 @@ use crate::{Offload, Result, StoreError};
 
 mod directory;
 mod file;
+mod keys;
 mod leap;
 mod missing;
 mod referred;
 mod restoring;
 mod salvage;
 mod settling;
+mod verifying;
 
 use directory::{Generations, Turn};
 pub(super) use file::make_directory;
-use file::{Mark, Origin, Reader, Writer};
+use file::{BODY, Mark, Origin, Reader, Writer};
+use keys::Keys;
 use missing::Missing;
 pub(super) use restoring::is_unfinished;
 pub use restoring::{restore, restore_damaged};
+pub use verifying::{BackupCheck, check_backup};
 
 /// What a backup or a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl<O: Offload + Clone> Embedded<O> {
         let core = self.shared.core()?;
         let mut missing = Missing::default();
         let generations = Generations::find(directory)?;
-        let (bases, known) = core.bases(directory, &generations, &mut missing)?;
+        let (bases, mut known) = core.bases(directory, &generations, &mut missing)?;
         let origin = Origin { id: random(), bases };
         let mut report = BackupReport {
             generation: generations.next(),
@@ -127,11 +128,12 @@ impl<O: Offload + Clone> Embedded<O> {
         let mut bodies = Writer::create(&directory::bodies(directory, report.generation), &origin)?;
         let mut walk = Walk::new(&moment, &core.database.bodies);
         let mut steps = 0_u64;
-        while let Some(step) = walk.step(|key| !known.contains(key)) {
+        while let Some(step) = walk.step(|key| !known.has(key)) {
             match step {
                 Step::Row(_, None) => {}
                 Step::Row(key, Some(chunk)) => {
-                    report.octets += bodies.record(0, &key, &chunk)?;
+                    report.octets += bodies.record(BODY, &key, &chunk)?;
+                    known.insert(&key);
                     report.chunks += 1;
                     if report.chunks.is_multiple_of(CHUNKS) {
                         progress(&report)?;
@@ -153,7 +155,7 @@ impl<O: Offload + Clone> Embedded<O> {
                 match step {
                     Step::Row(key, value) => {
                         let value = value.unwrap_or_default();
-                        missing.row(number, &key, &value);
+                        missing.row(number, &key, &value, &|chunk| known.has_chunk(chunk));
                         report.octets += index.record(number, &key, &value)?;
                         report.rows += 1;
                         if report.rows.is_multiple_of(ROWS) {
@@ -184,39 +186,40 @@ type Progress<'p> = &'p mut dyn FnMut(&BackupReport) -> Result<()>;
 const CHUNKS: u64 = 64;
 const ROWS: u64 = 8_192;
 
-/// Keys of chunks.
-type Keys = HashSet<Bytes>;
-
 impl Core {
-    /// The generations in a directory that are in this store's past, and the chunks they have.
+    /// The generations in a directory that are in this store's past, and the chunks they have. One that has lost its index can be built
+    /// upon as well as any other.
     fn bases(
         &self,
         directory: &Path,
         generations: &Generations,
         missing: &mut Missing,
     ) -> Result<(Vec<Mark>, Keys)> {
-        let (mut bases, mut known) = (Vec::new(), Keys::new());
-        for &number in &generations.indexes {
-            match self.base(&directory::bodies(directory, number)) {
+        let (mut bases, mut known) = (Vec::new(), Keys::default());
+        for &number in &generations.bodies {
+            match self.base(directory, number) {
                 Ok(Some((id, keys))) => {
                     bases.push(Mark { number, id });
                     known.extend(keys);
                 }
                 Ok(None) => {}
-                Err(StoreError::Corrupt(what)) => missing.generation(&what),
+                Err(StoreError::Corrupt(what)) => missing.generation(&format!("{what} is damaged")),
                 Err(error) => return Err(error),
             }
+        }
+        for &number in generations.indexes.iter().filter(|number| !generations.bodies.contains(number)) {
+            missing.generation(&format!("{} is gone", directory::bodies(directory, number).display()));
         }
         Ok((bases, known))
     }
 
-    fn base(&self, path: &Path) -> Result<Option<(u128, Keys)>> {
-        let mut reader = Reader::open(path)?;
+    fn base(&self, directory: &Path, number: u32) -> Result<Option<(u128, Keys)>> {
+        let mut reader = Reader::open(&directory::bodies(directory, number))?;
         let Some(id) = reader.origin().map(|origin| origin.id) else { return Ok(None) };
         if !self.database.meta.contains_key(mark_row(id).0).map_err(failed)? {
             return Ok(None);
         }
-        let mut keys = Keys::new();
+        let mut keys = Keys::default();
         reader.keys(&mut keys)?;
         Ok(Some((id, keys)))
     }

@@ -13,6 +13,7 @@ mod backups;
 #[cfg(feature = "zstd")]
 mod compressed;
 mod damage;
+mod damaged_backups;
 mod described;
 #[cfg(feature = "encryption")]
 mod encrypted;

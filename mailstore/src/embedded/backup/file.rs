@@ -1,19 +1,19 @@
 //! The files of a backup: a line that names the format, what the generation is, records, and a record that ends it.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
 use super::directory::PART;
+use super::keys::Keys;
 use crate::embedded::row::Fields;
 use crate::{Result, StoreError};
 
 /// The format of earlier programs, whose generations do not say what they are.
 const UNMARKED: &[u8; 16] = b"mailwright-bak1\n";
 const MAGIC: &[u8; 16] = b"mailwright-bak2\n";
+/// The kind of the records that have chunks of bodies.
+pub(super) const BODY: u8 = 0;
 /// The kind of the record that ends a file, and of the one that begins it.
 const END: u8 = u8::MAX;
 const BEGIN: u8 = u8::MAX - 1;
@@ -175,6 +175,10 @@ pub(super) struct Reader {
     origin: Option<Origin>,
     /// How many octets were passed over; `None` if damage is an error.
     pub(super) lost: Option<u64>,
+    /// How many octets it has, if it has no end.
+    pub(super) cut: Option<u64>,
+    /// How many records were read of one that may be damaged.
+    pub(super) records: u64,
 }
 
 impl Reader {
@@ -183,7 +187,8 @@ impl Reader {
         let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(wrong)?);
         let mut magic = [0; MAGIC.len()];
         file.read_exact(&mut magic).map_err(|_| damaged(path))?;
-        let mut reader = Self { path: path.to_owned(), file, origin: None, lost: None };
+        let mut reader =
+            Self { path: path.to_owned(), file, origin: None, lost: None, cut: None, records: 0 };
         match &magic {
             UNMARKED => {}
             MAGIC => {
@@ -233,14 +238,17 @@ impl Reader {
         Ok(Some((head.kind, key, value)).filter(|_| head.kind != END))
     }
 
-    /// Adds the keys, passing over the values.
-    pub(super) fn keys(&mut self, keys: &mut HashSet<Bytes>) -> Result<()> {
+    /// Adds the keys of bodies, passing over the values.
+    pub(super) fn keys(&mut self, keys: &mut Keys) -> Result<()> {
         loop {
             let head = self.head()?;
             if head.kind == END {
                 return Ok(());
             }
-            keys.insert(self.octets(head.key)?.into());
+            if head.kind != BODY {
+                return Err(self.damaged());
+            }
+            keys.insert(&self.octets(head.key)?);
             self.file.seek_relative(i64::from(head.value)).map_err(|_| damaged(&self.path))?;
         }
     }

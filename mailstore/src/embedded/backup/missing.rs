@@ -2,13 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mailwright_mail_model::Uid;
+use mailwright_mail_model::{MailboxName, Uid};
 
+use super::keys::first_missing;
 use crate::embedded::header::Header;
 use crate::embedded::row::{self, Fields};
 use crate::embedded::walk::{Hole, shown};
 use crate::embedded::{detail, undelete};
 use crate::{QueueNumber, StoreError};
+
+/// Whether there is a chunk, by body and number.
+pub(super) type Has<'h> = &'h dyn Fn((u64, u32)) -> bool;
+
+/// What has a body.
+enum Who {
+    /// A message of the mailbox with these rows.
+    Message(u64, Uid),
+    Entry(QueueNumber),
+    Expunged(MailboxName),
+}
 
 /// How much is told; more is counted.
 const MOST: usize = 1_000;
@@ -22,7 +34,7 @@ pub(super) struct Missing {
     bodies: BTreeMap<u64, String>,
     /// Those that something refers to.
     named: BTreeSet<u64>,
-    /// By the number of the rows: the mailbox. Filled if anything is missing.
+    /// By the number of the rows: the mailbox.
     mailboxes: HashMap<u64, String>,
 }
 
@@ -37,7 +49,10 @@ impl Missing {
 
     /// An earlier generation, of which this is said, cannot be built upon.
     pub(super) fn generation(&mut self, what: &str) {
-        self.tell(format!("{what} is damaged: what it has is copied again, and generations that build upon it cannot be restored"));
+        self.tell(format!(
+            "{what}: what it had is copied again, and it and those that build upon it cannot be restored whole. As long as its files are there, \
+             this is told each time"
+        ));
     }
 
     /// A part of a body cannot be read.
@@ -57,12 +72,9 @@ impl Missing {
         self.tell(format!("{keyspace}: {}: {error}", hole.describe()));
     }
 
-    /// A row of the index: it may be of a message whose body is missing.
-    pub(super) fn row(&mut self, keyspace: u8, key: &[u8], value: &[u8]) {
-        if self.bodies.is_empty() {
-            return;
-        }
-        let (object, who) = match keyspace {
+    /// A row of the index: it may be of a message whose body is missing. `has` says which chunks there are.
+    pub(super) fn row(&mut self, keyspace: u8, key: &[u8], value: &[u8], has: Has<'_>) {
+        let (object, size, who) = match keyspace {
             NAMES => {
                 if let Ok(header) = Header::decode(key, value) {
                     self.mailboxes.insert(header.rows, shown(key));
@@ -73,27 +85,46 @@ impl Missing {
                 let mut fields = Fields(key);
                 let (Some(rows), Some(uid)) = (fields.u64(), fields.u32().and_then(Uid::new)) else { return };
                 let message = row::open(key, value).and_then(|value| row::decode_message(uid, value));
-                let owner = self.mailboxes.get(&rows).map_or("a mailbox that is gone", String::as_str);
-                (message.and_then(|message| message.object), format!("UID {uid} in {owner}"))
+                let Some(message) = message else { return };
+                (message.object, message.size, Who::Message(rows, uid))
             }
             QUEUE => {
                 let number = Fields(key).u64().map(QueueNumber::new).zip(row::open(key, value));
                 let entry = number.and_then(|(number, row)| crate::spool::row::decode(number, row));
                 let Some(entry) = entry else { return };
-                (entry.object, format!("entry {} of the queue", entry.number))
+                (entry.object, entry.size, Who::Entry(entry.number))
             }
             DETAILS if key.first() == Some(&detail::EXPUNGED) => {
                 let Some((_, name, message)) = row::open(key, value).and_then(undelete::decode) else {
                     return;
                 };
-                (message.object, format!("an expunged message of {name}"))
+                (message.object, message.size, Who::Expunged(name))
             }
             _ => return,
         };
         let Some(body) = object.and_then(row::number_of) else { return };
-        if let Some(why) = self.bodies.get(&body).cloned() {
+        let why = if let Some(why) = self.bodies.get(&body) {
             self.named.insert(body);
-            self.tell(format!("{who}: its body cannot be read: {why}"));
+            format!("its body cannot be read: {why}")
+        } else {
+            match first_missing(body, size, has) {
+                None => return,
+                Some(0) => "its body is missing".to_owned(),
+                Some(octet) => format!("its body is missing from octet {octet} on"),
+            }
+        };
+        let who = self.name(who);
+        self.tell(format!("{who}: {why}"));
+    }
+
+    fn name(&self, who: Who) -> String {
+        match who {
+            Who::Message(rows, uid) => {
+                let owner = self.mailboxes.get(&rows).map_or("a mailbox that is gone", String::as_str);
+                format!("UID {uid} in {owner}")
+            }
+            Who::Entry(number) => format!("entry {number} of the queue"),
+            Who::Expunged(name) => format!("an expunged message of {name}"),
         }
     }
 
@@ -108,7 +139,9 @@ impl Missing {
     }
 }
 
-/// The numbers of keyspaces in backups, as [`Database::index`](crate::embedded::database::Database::index) has them.
+/// The numbers of keyspaces in backups that tell who has which body, as
+/// [`Database::index`](crate::embedded::database::Database::index) has them.
+pub(super) const TELLING: [u8; 4] = [NAMES, ROWS, DETAILS, QUEUE];
 const NAMES: u8 = 2;
 const ROWS: u8 = 3;
 const DETAILS: u8 = 10;

@@ -3,8 +3,10 @@
 //! A generation builds upon the bodies of earlier ones, and not all of these are its own: what was deleted since is not to come back.
 //! Nor is what waits to be taken away, or an upload that had not ended: the store finds nothing left to remove of them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
+use super::keys::first_missing;
+use super::missing::Has;
 use crate::QueueNumber;
 use crate::embedded::row::{self, Fields};
 use crate::embedded::{detail, undelete};
@@ -16,10 +18,14 @@ const DETAILS: u8 = 10;
 const QUEUE: u8 = 11;
 const LOST: u8 = 17;
 
-/// What is referred to, in 8 octets and a little for each body.
+/// A body, if there is one, and how many octets it has.
+type Body = (Option<crate::ObjectId>, u64);
+
+/// What is referred to, in 16 octets and a little for each body.
 #[derive(Debug, Default)]
 pub(super) struct Referred {
-    bodies: HashSet<u64>,
+    /// How many octets each has.
+    bodies: HashMap<u64, u64>,
     /// Whether there is something that may refer to any body.
     unknown: bool,
 }
@@ -31,32 +37,42 @@ impl Referred {
             ROWS => Self::message(key, value),
             QUEUE => Self::entry(key, value),
             DETAILS if key.first() == Some(&detail::EXPUNGED) => {
-                row::open(key, value).and_then(undelete::decode).map(|(_, _, message)| message.object)
+                let kept = row::open(key, value).and_then(undelete::decode);
+                kept.map(|(_, _, message)| (message.object, message.size))
             }
             // Rows that cannot be read.
             LOST => None,
             _ => return,
         };
         match body {
-            Some(object) => self.bodies.extend(object.and_then(row::number_of)),
+            Some((object, size)) => {
+                self.bodies.extend(object.and_then(row::number_of).map(|body| (body, size)))
+            }
             None => self.unknown = true,
         }
     }
 
-    fn message(key: &[u8], value: &[u8]) -> Option<Option<crate::ObjectId>> {
+    fn message(key: &[u8], value: &[u8]) -> Option<Body> {
         let mut fields = Fields(key);
         let (_, uid) = (fields.u64()?, fields.u32().and_then(Uid::new)?);
-        Some(row::decode_message(uid, row::open(key, value)?)?.object)
+        let message = row::decode_message(uid, row::open(key, value)?)?;
+        Some((message.object, message.size))
     }
 
-    fn entry(key: &[u8], value: &[u8]) -> Option<Option<crate::ObjectId>> {
+    fn entry(key: &[u8], value: &[u8]) -> Option<Body> {
         let number = QueueNumber::new(Fields(key).u64()?);
-        Some(crate::spool::row::decode(number, row::open(key, value)?)?.object)
+        let entry = crate::spool::row::decode(number, row::open(key, value)?)?;
+        Some((entry.object, entry.size))
+    }
+
+    /// Whether all are there from the first octet to the last.
+    pub(super) fn are_whole(&self, has: Has<'_>) -> bool {
+        self.bodies.iter().all(|(body, size)| first_missing(*body, *size, has).is_none())
     }
 
     /// Whether the chunk with this key may be needed.
     pub(super) fn needs(&self, key: &[u8]) -> bool {
-        self.unknown || Fields(key).u64().is_none_or(|body| self.bodies.contains(&body))
+        self.unknown || Fields(key).u64().is_none_or(|body| self.bodies.contains_key(&body))
     }
 }
 

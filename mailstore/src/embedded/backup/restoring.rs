@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fjall::Keyspace;
 
-use super::directory::{self as files, Generations};
-use super::file::{Mark, Origin, Reader, io_failed, make_directory};
+use super::directory::{self as files, Generations, without_index};
+use super::file::{BODY, Mark, Origin, Reader, io_failed, make_directory};
+use super::keys::Keys;
 use super::leap::Leap;
+use super::missing::{Has, Missing, TELLING};
 use super::referred::Referred;
 use super::settling::settle;
 use super::{BackupReport, mark_row};
 use crate::embedded::Options;
 use crate::embedded::database::{self, Database, failed, now};
+use crate::embedded::walk::{Step, Walk};
 use crate::{Result, StoreError};
 
 /// How many octets a batch has.
@@ -72,14 +75,14 @@ fn run(
     damage: Damage,
     progress: &mut dyn FnMut(&BackupReport),
 ) -> Result<BackupReport> {
-    let all = Generations::find(from)?.indexes;
-    let wanted = generation.or_else(|| all.last().copied()).filter(|wanted| all.contains(wanted));
-    let wanted = wanted.ok_or(StoreError::NotFound)?;
+    let generations = Generations::find(from)?;
+    let mut report = BackupReport::default();
+    report.generation = choose(from, generation, &generations, damage, &mut report.missing)?;
+    let wanted = report.generation;
     let mut index = damage.open(&files::index(from, wanted))?;
     let origin = index.origin().cloned();
-    let mut report = BackupReport { generation: wanted, ..BackupReport::default() };
     let mut bodies = Vec::new();
-    for reader in bodies_of(from, wanted, origin.as_ref(), (&all, damage)) {
+    for reader in bodies_of(from, wanted, origin.as_ref(), (&generations.indexes, damage)) {
         match reader {
             Err(error) if damage == Damage::PassedOver => report.missing.push(error.to_string()),
             reader => bodies.push(reader?),
@@ -90,20 +93,38 @@ fn run(
     let mut leap = Leap::new(now());
     let keyspaces = database.index();
     let find = |kind| keyspaces.iter().find(|(known, _)| *known == kind).map(|(_, keyspace)| *keyspace);
-    let mut referred = Referred::default();
+    let (mut referred, mut last) = (Referred::default(), 0);
     let mut see = |kind, key: &[u8], value: &[u8]| {
         referred.see(kind, key, value);
+        last = kind;
         true
     };
     report.rows = pour(&mut index, &database, (&find, &mut see), &mut leap, &mut report.octets)?;
     report.missing.extend(index.told());
+    if index.is_cut() {
+        let behind = keyspaces.iter().filter(|(kind, _)| *kind >= last).map(|(_, keyspace)| keyspace.name());
+        let behind: Vec<&str> = behind.map(|name| name.as_ref()).collect();
+        report.missing.push(format!("with it rows of these kinds: {}", behind.join(", ")));
+    }
     progress(&report);
+    let mut keys = Keys::default();
     for mut reader in bodies {
-        let find = |kind| Some(&database.bodies).filter(|_| kind == 0);
-        let mut needs = |_, key: &[u8], _: &[u8]| referred.needs(key);
+        let find = |kind| Some(&database.bodies).filter(|_| kind == BODY);
+        let mut needs = |_, key: &[u8], _: &[u8]| {
+            let needs = referred.needs(key);
+            if needs {
+                keys.insert(key);
+            }
+            needs
+        };
         report.chunks += pour(&mut reader, &database, (&find, &mut needs), &mut leap, &mut report.octets)?;
         report.missing.extend(reader.told());
         progress(&report);
+    }
+    let has = |chunk| keys.has_chunk(chunk);
+    if !referred.are_whole(&has) {
+        // First, for these are what somebody will miss.
+        report.missing.splice(0..0, without_bodies(&database, &has));
     }
     leap.finish(&database)?;
     if let Some(origin) = origin {
@@ -116,6 +137,52 @@ fn run(
     end(directory, &sign)?;
     progress(&report);
     Ok(report)
+}
+
+/// Which generation is wanted.
+fn choose(
+    from: &Path,
+    generation: Option<u32>,
+    generations: &Generations,
+    damage: Damage,
+    missing: &mut Vec<String>,
+) -> Result<u32> {
+    let Generations { indexes, bodies } = generations;
+    if let Some(wanted) = generation {
+        if !indexes.contains(&wanted) && bodies.contains(&wanted) {
+            return Err(StoreError::Corrupt(without_index(from, wanted)));
+        }
+        return Some(wanted).filter(|wanted| indexes.contains(wanted)).ok_or(StoreError::NotFound);
+    }
+    let latest = indexes.last().copied();
+    if let Some(headless) = generations.headless() {
+        let what = without_index(from, headless);
+        match latest {
+            Some(latest) if damage == Damage::PassedOver => {
+                missing.push(format!("{what}; so this is generation {latest}"));
+            }
+            Some(latest) => {
+                let what = format!("{what}; the latest that has one is generation {latest}");
+                return Err(StoreError::Corrupt(what));
+            }
+            None => return Err(StoreError::Corrupt(what)),
+        }
+    }
+    latest.ok_or(StoreError::NotFound)
+}
+
+/// The messages that lack octets, in words.
+fn without_bodies(database: &Database, has: Has<'_>) -> Vec<String> {
+    let (mut missing, moment) = (Missing::default(), database.handle.snapshot());
+    for (number, keyspace) in database.index().into_iter().filter(|(number, _)| TELLING.contains(number)) {
+        let mut walk = Walk::new(&moment, keyspace);
+        while let Some(step) = walk.step(|_| true) {
+            if let Step::Row(key, Some(value)) = step {
+                missing.row(number, &key, &value, has);
+            }
+        }
+    }
+    missing.told()
 }
 
 /// The files with the bodies of a generation.

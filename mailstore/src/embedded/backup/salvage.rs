@@ -18,8 +18,24 @@ impl Reader {
 
     /// What was passed over, in words.
     pub(super) fn told(&self) -> Option<String> {
-        let lost = self.lost.filter(|lost| *lost > 0)?;
-        Some(format!("{lost} octets of {} are damaged", self.path.display()))
+        let path = self.path.display();
+        let lost =
+            self.lost.filter(|lost| *lost > 0).map(|lost| format!("{lost} octets of {path} are damaged"));
+        let cut = self.cut.map(|end| {
+            let records = self.records;
+            format!(
+                "{path} breaks off at octet {end}, before its end: {records} records of it can be read, and all that came behind is lost"
+            )
+        });
+        match (lost, cut) {
+            (Some(lost), Some(cut)) => Some(format!("{cut}; {lost}")),
+            (lost, cut) => lost.or(cut),
+        }
+    }
+
+    /// Where the file breaks off, if it does.
+    pub(super) const fn is_cut(&self) -> bool {
+        self.cut.is_some()
     }
 
     /// The next record that is whole; `None` behind the last.
@@ -27,14 +43,18 @@ impl Reader {
         loop {
             let at = self.file.stream_position().ok()?;
             match self.checked() {
-                Ok(Some(record)) => return Some(record),
+                Ok(Some(record)) => {
+                    self.records += 1;
+                    return Some(record);
+                }
                 Ok(None) => return None,
                 Err(_) => {
-                    let next = self.find(at + 1);
-                    let end = next.or_else(|| self.file.get_ref().metadata().ok().map(|data| data.len()));
-                    let lost = end.unwrap_or(at).saturating_sub(at).max(1);
-                    self.lost = self.lost.map(|before| before.saturating_add(lost));
-                    self.file.seek(SeekFrom::Start(next?)).ok()?;
+                    let Some(next) = self.find(at + 1) else {
+                        self.cut = Some(self.file.get_ref().metadata().map_or(at, |data| data.len()));
+                        return None;
+                    };
+                    self.lost = self.lost.map(|before| before.saturating_add(next - at));
+                    self.file.seek(SeekFrom::Start(next)).ok()?;
                 }
             }
         }

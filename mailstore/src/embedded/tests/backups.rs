@@ -5,18 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::*;
 use crate::{QueueEntry, Undelete};
 
-fn back_up(store: &Embedded, directory: &Path) -> BackupReport {
+pub(super) fn back_up(store: &Embedded, directory: &Path) -> BackupReport {
     store.back_up(directory, &mut |_| {}).unwrap()
 }
 
 /// What is in alice's INBOX of a generation.
-fn restored(backup: &Path, generation: Option<u32>) -> Vec<String> {
+pub(super) fn restored(backup: &Path, generation: Option<u32>) -> Vec<String> {
     let target = tempfile::tempdir().unwrap();
     restore(backup, generation, target.path(), &mut |_| {}).unwrap();
     texts(&open(target.path()))
 }
 
-fn texts(store: &Embedded) -> Vec<String> {
+pub(super) fn texts(store: &Embedded) -> Vec<String> {
     let (mailbox, snapshot) = inbox(store, "alice");
     let text = |message| String::from_utf8(read(store, &mailbox.message(message)).unwrap()).unwrap();
     snapshot.messages().map(text).collect()
@@ -76,57 +76,6 @@ fn a_store_that_was_put_back_builds_upon_its_own_past_alone() {
     let error = restore(backup.path(), Some(4), target.path(), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("generation 4 needs"), "{error}");
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
-}
-
-#[test]
-fn of_a_damaged_backup_comes_back_what_can_be_read() {
-    let (directory, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let store = open(directory.path());
-    let text = |number: u32| format!("{number} {}", "x".repeat(3_000));
-    for number in 0..30 {
-        block_on(deliver(&store, "alice", text(number).as_bytes()));
-    }
-    back_up(&store, whole.path());
-    // Octets in a part of a message, at the beginning of a record, over several records, and all behind one.
-    let file = fs::read(whole.path().join("000001.bodies")).unwrap();
-    let place =
-        |number: u32| file.windows(7).position(|octets| octets == format!("{number} xxxx").as_bytes());
-    let (tenth, twentieth) = (place(10).unwrap(), place(20).unwrap());
-    for (from, length, lost) in
-        [(tenth + 500, 1, 1), (tenth - 20, 4, 1), (tenth + 500, 4_096, 2), (twentieth + 10, file.len(), 10)]
-    {
-        let (backup, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut octets = file.clone();
-        match octets.get_mut(from..from + length) {
-            Some(damaged) => damaged.fill(0),
-            None => octets.truncate(from),
-        }
-        fs::write(backup.path().join("000001.bodies"), octets).unwrap();
-        fs::copy(whole.path().join("000001.index"), backup.path().join("000001.index")).unwrap();
-        assert!(matches!(
-            restore(backup.path(), None, target.path(), &mut |_| {}),
-            Err(StoreError::Corrupt(_))
-        ));
-        let report = restore_damaged(backup.path(), None, target.path(), &mut |_| {}).unwrap();
-        assert!(report.missing.len() == 1 && report.missing[0].contains("000001.bodies"), "{report:?}");
-        let back = open(target.path());
-        let (mailbox, snapshot) = inbox(&back, "alice");
-        assert_eq!(snapshot.len(), 30);
-        let whole = snapshot.messages().filter(|message| {
-            let octets = block_on(back.read(&mailbox.message(message), 0..message.size));
-            octets.is_ok_and(|octets| octets == text(message.uid.get() - 1).as_bytes())
-        });
-        assert_eq!(whole.count(), 30 - lost, "{from} {length}");
-    }
-    // A file that is gone, and an index in which a row is damaged.
-    let (backup, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut index = fs::read(whole.path().join("000001.index")).unwrap();
-    let middle = index.len() / 2;
-    index[middle] ^= 1;
-    fs::write(backup.path().join("000001.index"), index).unwrap();
-    let report = restore_damaged(backup.path(), None, target.path(), &mut |_| {}).unwrap();
-    assert_eq!(report.missing.len(), 2, "{report:?}");
-    assert!(open(target.path()).damage().is_empty());
 }
 
 #[test]
@@ -192,24 +141,6 @@ fn generations_of_earlier_programs_come_back_and_nothing_builds_upon_them() {
     assert_eq!((second.generation, second.bases, second.chunks), (2, 0, 2));
     assert_eq!(restored(backup.path(), Some(1)), ["one"]);
     assert_eq!(restored(backup.path(), None), ["one", "two"]);
-}
-
-#[test]
-fn a_damaged_generation_is_not_built_upon() {
-    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let store = open(directory.path());
-    block_on(deliver(&store, "alice", b"one"));
-    back_up(&store, backup.path());
-    let first = backup.path().join("000001.bodies");
-    let octets = fs::read(&first).unwrap();
-    fs::write(&first, &octets[..octets.len() - 5]).unwrap();
-    let second = back_up(&store, backup.path());
-    assert_eq!((second.generation, second.bases, second.chunks), (2, 0, 1));
-    assert!(
-        second.missing.len() == 1 && second.missing[0].contains("000001.bodies is damaged"),
-        "{second:?}"
-    );
-    assert_eq!(restored(backup.path(), None), ["one"]);
 }
 
 #[test]
@@ -341,7 +272,7 @@ fn one_backup_at_a_time_goes_into_a_directory() {
 }
 
 /// The names in a directory, without the file that is locked.
-fn names(directory: &Path) -> Vec<String> {
+pub(super) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name != "lock");
@@ -379,45 +310,4 @@ fn a_backup_that_is_broken_off_leaves_nothing() {
     assert_eq!(back_up(&store, backup.path()).generation, 1);
     assert_eq!(names(backup.path()), ["000001.bodies", "000001.index", "notes.part"]);
     assert_eq!(restored(backup.path(), None).len(), 141);
-}
-
-/// What a restore wrote is not in the journal any more, where damage to one octet would cost all that follows.
-#[test]
-fn damage_to_a_restored_store_costs_little() {
-    let (directory, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let store = open(directory.path());
-    let users: Vec<_> = (0..20).map(|number| format!("user{number}")).collect();
-    for user in &users {
-        for number in 0..5 {
-            block_on(deliver(&store, user, format!("{number} {}", "x".repeat(1_000)).as_bytes()));
-        }
-    }
-    back_up(&store, backup.path());
-    let restored = tempfile::tempdir().unwrap();
-    restore(backup.path(), None, restored.path(), &mut |_| {}).unwrap();
-    let journals = || {
-        let entries = fs::read_dir(restored.path()).unwrap().map(|entry| entry.unwrap().path());
-        entries.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"))
-    };
-    assert_eq!(journals().count(), 1);
-    for path in journals() {
-        let mut octets = fs::read(&path).unwrap();
-        if let Some(first) = octets.iter().position(|octet| *octet != 0) {
-            octets[first] ^= 1;
-            fs::write(&path, octets).unwrap();
-        }
-    }
-    for _ in 0..2 {
-        let back = open(restored.path());
-        assert_eq!(back.damage(), Vec::<String>::new());
-        for user in &users {
-            let (mailbox, snapshot) = inbox(&back, user);
-            assert!(snapshot.len() >= 5, "{user}");
-            assert!(snapshot.messages().all(|message| read(&back, &mailbox.message(message)).is_ok()));
-        }
-        assert_eq!(block_on(back.check(false, &mut |_| {})).unwrap().findings, []);
-        // What comes now gets numbers that nothing had.
-        block_on(deliver(&back, "user0", b"new"));
-    }
-    assert_eq!(inbox(&open(restored.path()), "user0").1.len(), 7);
 }
