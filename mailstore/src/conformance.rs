@@ -25,6 +25,7 @@ use crate::{
 mod annotate;
 mod append;
 mod change;
+mod erase;
 mod feed;
 mod folders;
 mod import;
@@ -107,7 +108,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         run!(folders::names_that_cannot_be, folders::a_name_made_again_is_another_mailbox);
         if store.writer().is_some() {
             run!(folders::a_new_name_keeps_messages_and_children, folders::inbox_is_emptied_by_a_new_name);
-            run!(folders::who_is_erased_begins_anew);
+            run!(erase::who_is_erased_begins_anew);
             run!(stale::a_mailbox_made_again_keeps_what_it_has, stale::a_deleted_mailbox_is_not_found);
         }
     } else {
@@ -172,12 +173,18 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         _ => report.skipped.push("quota"),
     }
     match (store.acl().is_some(), makes) {
-        (true, true) => run!(sharing::rights_follow_the_list, sharing::shared_mailboxes_are_listed),
+        (true, true) => {
+            run!(sharing::rights_follow_the_list, sharing::shared_mailboxes_are_listed);
+            if writes {
+                run!(erase::nothing_is_shared_any_more);
+            }
+        }
         _ => report.skipped.push("acl"),
     }
     match (store.metadata().is_some(), makes) {
         (true, true) => {
-            run!(sharing::annotations_are_private_or_shared, sharing::annotations_go_with_the_mailbox)
+            run!(sharing::annotations_are_private_or_shared, sharing::annotations_go_with_the_mailbox);
+            run!(erase::nothing_private_is_left_with_others);
         }
         _ => report.skipped.push("metadata"),
     }
@@ -185,7 +192,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         (true, true) => {
             run!(annotate::notes_are_private_or_shared, annotate::notes_of_what_changed_stay);
             run!(annotate::notes_go_along_with_copies, annotate::notes_come_with_messages_and_end_with_them);
-            run!(annotate::notes_have_limits_and_count);
+            run!(annotate::notes_have_limits_and_count, erase::no_private_note_is_left_with_others);
             if store.acl().is_some() {
                 run!(annotate::the_right_to_annotate_is_kept);
             }

@@ -51,8 +51,10 @@ pub trait Folders: Send + Sync {
     fn subscriptions(&self, user: &User) -> impl Future<Output = Result<Vec<MailboxName>>> + Send;
 
     /// Removes all that is kept of a user: mailboxes, `INBOX` too, expunged messages that could be had back, subscriptions, scripts,
-    /// annotations, access lists and limits. To whoever looks at one of the mailboxes it is deleted. A user who comes back begins
-    /// anew, with an `INBOX` that has another UIDVALIDITY; somebody who has nothing has nothing removed.
+    /// annotations, access lists and limits; and what the user noted privately about mailboxes of others, messages in them and the
+    /// server. Entries for the user in lists of others are [`Acl::withdraw`](crate::Acl::withdraw)'s. To whoever looks at one of the
+    /// mailboxes it is deleted. A user who comes back begins anew, with an `INBOX` that has another UIDVALIDITY; somebody who has nothing
+    /// has nothing removed.
     fn erase(&self, user: &User) -> impl Future<Output = Result<()>> + Send;
 }
 

@@ -3,13 +3,13 @@
 use mailwright_mail_model::{MailboxName, SpecialUse};
 
 use super::{Outcome, append, ensure, equal, filled, name, refused, some, user};
-use crate::{Folders, Quota, QuotaLimits, Scripts, Store, StoreError, Undelete, User};
+use crate::{Folders, Store, StoreError, User};
 
-fn folders(store: &impl Store) -> Outcome<&impl Folders> {
+pub(super) fn folders(store: &impl Store) -> Outcome<&impl Folders> {
     some(store.folders(), "the folders that were there before")
 }
 
-async fn names(store: &impl Store, user: &User) -> Outcome<Vec<String>> {
+pub(super) async fn names(store: &impl Store, user: &User) -> Outcome<Vec<String>> {
     let mut names: Vec<_> =
         store.mailboxes(user).await?.iter().map(|mailbox| mailbox.name.to_string()).collect();
     names.sort();
@@ -67,42 +67,6 @@ pub(super) async fn a_name_made_again_is_another_mailbox(store: &impl Store) -> 
     ensure(before.uid_validity() < after.uid_validity(), "another, higher UIDVALIDITY")?;
     ensure(first.id.is_none() || first.id != second.id, "another identity")?;
     ensure(after.is_empty(), "no messages")
-}
-
-pub(super) async fn who_is_erased_begins_anew(store: &impl Store) -> Outcome {
-    let (user, other, folders, inbox) =
-        (user("erase")?, user("stays")?, folders(store)?, MailboxName::inbox());
-    folders.erase(&user).await?;
-    folders.create(&user, &name("a/b")?, None).await?;
-    folders.subscribe(&user, &name("a/b")?).await?;
-    for owner in [&user, &other] {
-        append(store, owner, &inbox, "text", "()").await?;
-    }
-    append(store, &user, &name("a/b")?, "more", "()").await?;
-    let before = store.open(&user, &inbox).await?;
-    if let Some(quota) = store.quota() {
-        quota.set_quota(&user, Some(QuotaLimits::NONE.messages(Some(1_000)))).await?;
-    }
-    folders.erase(&user).await?;
-    if let Some(quota) = store.quota() {
-        let left = quota.quotas().await?;
-        ensure(!left.iter().any(|status| status.user == user), "nobody of that name among all")?;
-        ensure(!quota.quota_of(&user).await?.own, "no limits of their own")?;
-    }
-    equal("names", names(store, &user).await?, vec!["INBOX".to_owned()])?;
-    let after = store.open(&user, &inbox).await?;
-    ensure(after.is_empty(), "an empty INBOX")?;
-    ensure(after.uid_validity() != before.uid_validity(), "another UIDVALIDITY")?;
-    equal("subscriptions", folders.subscriptions(&user).await?, Vec::new())?;
-    if let Some(undelete) = store.undelete() {
-        ensure(undelete.expunged_messages(&user).await?.is_empty(), "nothing to be had back")?;
-    }
-    if let Some(scripts) = store.scripts() {
-        ensure(scripts.all_scripts(&user).await?.is_empty(), "no scripts")?;
-    }
-    equal("messages of another", store.open(&other, &inbox).await?.len(), 1)?;
-    append(store, &user, &inbox, "anew", "()").await?;
-    equal("messages", store.open(&user, &inbox).await?.len(), 1)
 }
 
 pub(super) async fn a_new_name_keeps_messages_and_children(store: &impl Store) -> Outcome {

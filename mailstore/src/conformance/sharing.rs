@@ -17,7 +17,7 @@ pub(super) fn identifier(text: &str) -> Outcome<Identifier> {
     text.parse().map_err(|_| Wrong(format!("{text} is no identifier")))
 }
 
-fn entry(text: &str) -> Outcome<EntryName> {
+pub(super) fn entry(text: &str) -> Outcome<EntryName> {
     text.parse().map_err(|_| Wrong(format!("{text} is no entry name")))
 }
 
@@ -25,7 +25,13 @@ fn acl(store: &impl Store) -> Outcome<&impl Acl> {
     some(store.acl(), "the access control that was there before")
 }
 
-async fn give(store: &impl Store, owner: &User, name: &MailboxName, who: &str, what: &str) -> Outcome {
+pub(super) async fn give(
+    store: &impl Store,
+    owner: &User,
+    name: &MailboxName,
+    who: &str,
+    what: &str,
+) -> Outcome {
     let change = AclChange::Replace(rights(what)?);
     Ok(acl(store)?.change_access(owner, name, &identifier(who)?, change).await?)
 }

@@ -259,7 +259,7 @@ impl Group<'_> {
     }
 
     /// Counts what is noted in a mailbox, there and for its owner.
-    fn count_notes(&mut self, key: &[u8], before: u64, after: u64) -> Result<()> {
+    pub(super) fn count_notes(&mut self, key: &[u8], before: u64, after: u64) -> Result<()> {
         let staged = self.find(key)?.ok_or(StoreError::NotFound)?;
         let header = staged.header()?;
         let sum = header.annotated.unwrap_or(0).saturating_add(after).saturating_sub(before);

@@ -37,7 +37,7 @@ pub(super) const BODY_KEY: u8 = 8;
 pub(super) const NOTES: u8 = 9;
 
 /// The identity that annotations of the server have in place of a mailbox's.
-const SERVER: u64 = 0;
+pub(super) const SERVER: u64 = 0;
 
 impl Core {
     fn header(&self, user: &User, name: &MailboxName) -> Result<Header> {
@@ -286,6 +286,13 @@ fn annotation_prefix(mailbox: u64) -> Vec<u8> {
 
 fn annotation_key(mailbox: u64, reader: &str, entry: &str) -> Vec<u8> {
     [&annotation_prefix(mailbox)[..], reader.as_bytes(), b"\0", entry.as_bytes()].concat()
+}
+
+/// The mailbox and the name of an annotation that is private to this reader.
+pub(super) fn private_annotation<'a>(key: &'a [u8], reader: &str) -> Option<(u64, &'a [u8])> {
+    let mut fields = Fields(key.strip_prefix(&[ANNOTATION])?);
+    let mailbox = fields.u64()?;
+    Some((mailbox, fields.0.strip_prefix(reader.as_bytes())?.strip_prefix(b"\0")?))
 }
 
 /// The value of a sealed row.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::dot_lock::DotLock;
 use super::folder::{private_directory, sync_directory};
-use super::{Maildir, Shared, escape, failed};
+use super::{Maildir, Shared, escape, failed, place};
 use crate::metadata::{MOST_ENTRIES, MOST_VALUE};
 use crate::{Annotated, Annotation, EntryName, Metadata, Offload, Result, StoreError, User};
 use mailwright_mail_model::MailboxName;
@@ -67,6 +67,31 @@ impl Shared {
                 Ok(vec![self.own_directory()?.join(NAME), own])
             }
         }
+    }
+
+    /// Takes away what somebody noted for themselves about mailboxes of others. That about the server is in their own directory.
+    pub(super) fn forget_private(&self, user: &User) -> Result<()> {
+        for owner in self.template.users()?.iter().filter(|owner| *owner != user) {
+            let root = self.template.path(owner)?;
+            let mut names = vec![MailboxName::inbox()];
+            names.extend(self.names(&root)?);
+            for name in names {
+                let path = place::folder(&root, &name)?.join(NAME);
+                let is_theirs =
+                    |lines: &Lines| lines.keys().any(|(of, _)| of.as_deref() == Some(user.as_str()));
+                // Most mailboxes have no such file, and of most files nothing goes: none of them is locked.
+                if !is_theirs(&read(&path)?) {
+                    continue;
+                }
+                let lock = path.with_extension("lock");
+                let lock = DotLock::acquire(lock, &self.setting.host, self.options.patience)?;
+                let mut lines = read(&path)?;
+                lines.retain(|(of, _), _| of.as_deref() != Some(user.as_str()));
+                lock.replace(&path, format(&lines).as_bytes(), None)?;
+                path.parent().map_or(Ok(()), sync_directory)?;
+            }
+        }
+        Ok(())
     }
 
     /// Where the store keeps what is nobody's mail.

@@ -185,6 +185,7 @@ impl Shared {
 
     pub(super) fn erase(&self, user: &User) -> Result<()> {
         self.erase_scripts(user)?;
+        self.forget_private(user)?;
         let root = self.template.path(user)?;
         // Beside it, so that it is gone at once; what is left of an earlier attempt goes too.
         let mut trash = root.clone().into_os_string();

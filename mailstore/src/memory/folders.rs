@@ -44,6 +44,7 @@ impl Folders for Memory {
 
     async fn erase(&self, user: &User) -> Result<()> {
         self.change(&[(user, FeedEvent::Mailboxes)], |state| {
+            state.forget_private(user);
             let Some(account) = state.users.remove(user) else { return Ok(()) };
             let messages = account.mailboxes.values().flat_map(|folder| folder.snapshot.messages());
             let kept = account.expunged.values().map(|gone| &gone.message);
@@ -94,6 +95,19 @@ impl Folders for Memory {
 }
 
 impl State {
+    /// What somebody noted for themselves about mailboxes of others, messages in them and the server.
+    fn forget_private(&mut self, user: &User) {
+        self.annotations.retain(|(of, _), _| of.as_ref() != Some(user));
+        let of_user = Some(user.clone());
+        for account in self.users.values_mut() {
+            for folder in account.mailboxes.values_mut() {
+                folder.annotations.retain(|(of, _), _| *of != of_user);
+                folder.notes.values_mut().for_each(|notes| drop(notes.remove(&of_user)));
+            }
+            account.expunged.values_mut().for_each(|gone| drop(gone.notes.remove(&of_user)));
+        }
+    }
+
     fn exists(&mut self, user: &User, name: &MailboxName) -> bool {
         self.find(user, name).is_ok()
     }
