@@ -1,8 +1,11 @@
 //! What any store must do, as a program: run it over yours.
 //!
 //! Each check makes users of its own, so the store may hold other mail, but none of users whose names begin with
-//! `conformance-`. Facets that the store does not offer are not checked. Nothing here needs a runtime:
-//! [`block_on`](crate::block_on) will do.
+//! `conformance-`: on a store that stays it runs once, and again after those users are erased. Facets that the store does not offer
+//! are not checked. Nothing here needs a runtime: [`block_on`](crate::block_on) will do.
+//!
+//! A check that takes longer than [`LIMIT`] has failed; [`check_within`] gives another limit. What blocks its thread for good cannot be
+//! ended: then the name of the check is written to standard error.
 //!
 //! ```
 //! use mailwright_mailstore::{block_on, conformance, memory::Memory};
@@ -14,6 +17,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use bytes::Bytes;
 use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidSet};
@@ -29,6 +33,7 @@ mod erase;
 mod feed;
 mod folders;
 mod import;
+mod limit;
 mod notice;
 mod queue;
 mod quota;
@@ -62,19 +67,31 @@ pub struct Failure {
     pub what: String,
 }
 
+/// How long each check may take for [`check`].
+pub const LIMIT: Duration = Duration::from_secs(30);
+
 /// Runs every check that the store's facets allow, and stops at the first failure.
 ///
 /// # Errors
 /// What the store did wrong.
 pub async fn check(store: &impl Store) -> Result<Report, Failure> {
+    check_within(store, LIMIT).await
+}
+
+/// As [`check`], with another limit of the time that each check may take.
+///
+/// # Errors
+/// What the store did wrong.
+pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report, Failure> {
     let mut report = Report::default();
     macro_rules! run {
         ($($function:path),* $(,)?) => {{$(
             let name = stringify!($function);
-            $function(store).await.map_err(|Wrong(what)| Failure { check: name, what })?;
+            limited(limit, name, $function(store)).await?;
             report.passed.push(name);
         )*}};
     }
+    limited(limit, "before the first check", nobody_is_there_yet(store)).await?;
     run!(append::a_new_user_has_an_empty_inbox, append::an_unknown_mailbox_is_not_found);
     if store.writer().is_some() {
         run!(
@@ -163,8 +180,7 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
                 run!(quota::mailboxes_count_too);
             }
             let name = "quota::warnings_are_told_until_they_are_settled";
-            let warns = quota::warnings_are_told_until_they_are_settled(store).await;
-            if warns.map_err(|Wrong(what)| Failure { check: name, what })? {
+            if limited(limit, name, quota::warnings_are_told_until_they_are_settled(store)).await? {
                 report.passed.push(name);
             } else {
                 report.skipped.push("quota warnings");
@@ -226,6 +242,38 @@ pub async fn check(store: &impl Store) -> Result<Report, Failure> {
         _ => report.skipped.push("search"),
     }
     Ok(report)
+}
+
+/// What comes of a check, if that comes in time.
+async fn limited<T>(
+    limit: Duration,
+    check: &'static str,
+    outcome: impl Future<Output = Outcome<T>>,
+) -> Result<T, Failure> {
+    let late = format!("not done within {limit:?}: the store hangs, or is very slow");
+    let stuck = {
+        let late = late.clone();
+        move || eprintln!("{check}: {late}; it blocks the thread that called it")
+    };
+    match limit::within(limit, stuck, outcome).await {
+        Some(outcome) => outcome.map_err(|Wrong(what)| Failure { check, what }),
+        None => Err(Failure { check, what: late }),
+    }
+}
+
+/// What goes wrong where it ran before would look like a fault of the store.
+async fn nobody_is_there_yet(store: &impl Store) -> Outcome {
+    for name in ["append", "uids", "create"] {
+        let user = user(name)?;
+        let mail = store.open(&user, &MailboxName::inbox()).await?.len();
+        if mail > 0 || store.mailboxes(&user).await?.len() > 1 {
+            return Err(Wrong(format!(
+                "{user} has mail or mailboxes already, perhaps of an earlier run: the suite wants a store in which no user has anything \
+                 whose name begins with `conformance-`. Give it an empty store, or erase those users first"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What went wrong within a check.

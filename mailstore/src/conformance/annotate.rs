@@ -11,6 +11,10 @@ use crate::{
 
 use AnnotationScope::{Private, Shared};
 
+/// Limits above these are as good as none: nobody fills a store to try them.
+const OCTETS: u32 = 4 << 20;
+const ENTRIES: u16 = 1_000;
+
 fn facet(store: &impl Store) -> Outcome<&impl Annotate> {
     some(store.annotator(), "the annotations that were there before")
 }
@@ -185,12 +189,15 @@ pub(super) async fn notes_come_with_messages_and_end_with_them(store: &impl Stor
     let mut upload = writer(store)?.begin(None).await?;
     upload.write(Bytes::from_static(b"Subject: x\r\n\r\n")).await?;
     let target = Target::new(owner.clone(), inbox.clone(), date()?);
-    let large = (some("/comment".parse().ok(), "an entry")?, Shared, Some(Bytes::from(vec![b'x'; 4 << 20])));
-    let too_large = target.clone().with_annotations(owner.clone(), vec![large]);
-    refused(
-        upload.commit(&[too_large]).await.map_err(|error| error.error),
-        &StoreError::TooLarge { limit: 0 },
-    )?;
+    if facet.annotation_limits().octets < OCTETS {
+        let large =
+            (some("/comment".parse().ok(), "an entry")?, Shared, Some(Bytes::from(vec![b'x'; 4 << 20])));
+        let too_large = target.clone().with_annotations(owner.clone(), vec![large]);
+        refused(
+            upload.commit(&[too_large]).await.map_err(|error| error.error),
+            &StoreError::TooLarge { limit: 0 },
+        )?;
+    }
     let target = target.with_annotations(owner.clone(), values);
     let uid = some(upload.commit(&[target]).await?.first().copied(), "an answer")?.uid;
     let mailbox = MailboxRef::new(owner.clone(), inbox.clone(), &*store.open(&owner, &inbox).await?);
@@ -215,6 +222,9 @@ pub(super) async fn notes_have_limits_and_count(store: &impl Store) -> Outcome {
     let (facet, all) = (facet(store)?, uids.iter().copied().collect::<UidSet>());
     let limits = facet.annotation_limits();
     ensure(limits.octets >= 1_024 && limits.entries >= 10, "the limits that RFC 5257 wants at least")?;
+    if limits.octets >= OCTETS || limits.entries > ENTRIES {
+        return Ok(());
+    }
     let entry = |text: &str| some(text.parse().ok(), "the name of an entry");
     let large = Bytes::from(vec![b'x'; limits.octets as usize]);
     let larger = Bytes::from(vec![b'x'; limits.octets as usize + 1]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mailwright_mail_model::MailboxName;
 
-use super::{Outcome, append, date, ensure, equal, filled, name, refused, some, user, writer};
+use super::{Outcome, append, date, ensure, equal, filled, limit, name, refused, some, user, writer};
 use crate::{
     Expunge, Folders, Quota, QuotaLimits, QuotaWarning, Resource, Store, StoreError, Target, User, Write,
 };
@@ -123,7 +123,7 @@ pub(super) async fn mailboxes_count_too(store: &impl Store) -> Outcome {
     equal("mailboxes", quota(store)?.quota_of(&user).await?.usage.mailboxes, has + 2)
 }
 
-/// The warnings of a user that come within half a second: a store that has none waits for ever, and no clock is given.
+/// The warnings of a user that come within half a second: a store that has none waits for ever.
 async fn warnings_of(store: &impl Store, user: &User) -> Outcome<Vec<QuotaWarning>> {
     let mut coming = Box::pin(quota(store)?.quota_warnings());
     for _ in 0..50 {
@@ -134,7 +134,7 @@ async fn warnings_of(store: &impl Store, user: &User) -> Outcome<Vec<QuotaWarnin
             }
             coming = Box::pin(quota(store)?.quota_warnings());
         }
-        std::thread::sleep(Duration::from_millis(10));
+        limit::pause(Duration::from_millis(10)).await;
     }
     Ok(Vec::new())
 }

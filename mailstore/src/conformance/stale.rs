@@ -21,8 +21,14 @@ async fn state(store: &impl Store, place: &MailboxRef) -> Outcome<(Arc<Snapshot>
 
 /// Another UIDVALIDITY than that of the mailbox.
 fn stale(mailbox: &MailboxRef) -> Outcome<MailboxRef> {
-    let other = some(UidValidity::new(mailbox.uid_validity().get() ^ 1), "a UIDVALIDITY")?;
+    let other = some(another(mailbox.uid_validity()), "a UIDVALIDITY")?;
     Ok(MailboxRef::with_validity(mailbox.user().clone(), mailbox.name().clone(), other))
+}
+
+fn another(validity: UidValidity) -> Option<UidValidity> {
+    // There is no UIDVALIDITY of 0.
+    let near = UidValidity::new(validity.get() ^ 1);
+    near.or_else(|| UidValidity::new(validity.get() ^ 2))
 }
 
 /// Every method that takes `gone` refuses it. `now` has its name, and keeps what it has, as does `target`.
@@ -188,4 +194,17 @@ pub(super) async fn nothing_goes_where_there_is_no_mailbox(store: &impl Store) -
         equal("REPLACE", state(store, &mailbox).await?, before)?;
     }
     refused(store.open(&user, &unknown).await, &StoreError::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_every_uid_validity_there_is_another() {
+        for number in [1, 2, 3, 1_700_000_000, u32::MAX] {
+            let validity = UidValidity::new(number).unwrap();
+            assert!(another(validity).is_some_and(|other| other != validity), "{number}");
+        }
+    }
 }
