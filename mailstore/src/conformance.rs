@@ -28,23 +28,28 @@ use crate::{
 
 mod annotate;
 mod append;
+mod at_once;
 mod change;
 mod erase;
 mod feed;
 mod folders;
 mod import;
 mod limit;
+mod names;
 mod notice;
 mod queue;
 mod quota;
+mod rename;
 mod rows;
 mod scripts;
 mod search;
 mod several;
 mod sharing;
 mod stale;
+mod told;
 mod transfer;
 mod undelete;
+mod uploads;
 
 /// What was checked of a store that passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +107,15 @@ pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report,
             append::what_is_dropped_was_never_there,
             append::a_large_message_streams_through,
             append::small_messages_are_read_together,
+            uploads::uploads_side_by_side_are_not_mixed,
+            uploads::the_size_expected_is_not_believed,
+            uploads::nothing_is_seen_before_it_is_committed,
+            uploads::many_messages_are_all_there,
+            uploads::dates_and_keywords_of_all_kinds,
+            uploads::other_content_has_another_identity,
+            uploads::what_is_larger_than_the_limit_is_refused,
             change::flags_are_added_removed_and_replaced,
+            change::flags_beyond_the_rights_stay,
             change::unchanged_since_protects,
             change::expunge_takes_what_is_deleted,
             change::an_old_snapshot_stays_as_it_was,
@@ -110,6 +123,11 @@ pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report,
             transfer::a_copy_is_a_message_of_its_own,
             transfer::a_copy_into_the_same_mailbox,
             transfer::a_move_takes_the_original_away,
+            transfer::what_is_moved_stays_as_it_was,
+            transfer::copies_are_new_where_they_are,
+            at_once::messages_that_come_at_once_are_all_there,
+            at_once::flags_that_change_at_once_all_count,
+            at_once::what_comes_and_goes_at_once_adds_up,
             stale::references_of_another_mailbox_find_nothing,
             stale::nothing_goes_where_there_is_no_mailbox,
             several::a_list_counts_as_status_does,
@@ -124,7 +142,21 @@ pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report,
         run!(folders::mailboxes_are_made_with_those_above, folders::subscriptions_need_no_mailbox);
         run!(folders::names_that_cannot_be, folders::a_name_made_again_is_another_mailbox);
         if store.writer().is_some() {
-            run!(folders::a_new_name_keeps_messages_and_children, folders::inbox_is_emptied_by_a_new_name);
+            run!(
+                names::names_of_all_letters,
+                names::names_that_differ_in_case,
+                names::names_are_no_patterns,
+                names::many_mailboxes_are_all_listed,
+                names::users_are_not_mistaken_for_each_other,
+                rename::a_new_name_keeps_messages_and_children,
+                rename::a_new_name_keeps_what_the_mailbox_is,
+                rename::inbox_is_emptied_by_a_new_name,
+                rename::subscriptions_stay_with_the_name,
+                rename::a_name_taken_by_another_has_its_own_uid_validity,
+                transfer::what_inbox_had_stays_as_it_was,
+                at_once::a_message_moved_twice_at_once_is_there_once,
+                at_once::what_is_dropped_half_way_is_done_or_not,
+            );
             run!(erase::who_is_erased_begins_anew);
             run!(stale::a_mailbox_made_again_keeps_what_it_has, stale::a_deleted_mailbox_is_not_found);
         }
@@ -134,7 +166,10 @@ pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report,
     match (store.watch().is_some(), store.writer().is_some()) {
         (true, true) => {
             run!(notice::a_change_wakes_who_waits, notice::a_change_before_the_wait_is_told_at_once);
-            run!(notice::a_deleted_mailbox_ends_the_wait);
+            run!(notice::a_deleted_mailbox_ends_the_wait, told::no_change_is_slept_through);
+            if store.folders().is_some() {
+                run!(told::whoever_waits_at_a_mailbox_is_told);
+            }
         }
         _ => report.skipped.push("watch"),
     }
@@ -176,6 +211,10 @@ pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report,
     match (store.quota().is_some(), writes) {
         (true, true) => {
             run!(quota::what_is_there_is_counted, quota::too_much_is_refused);
+            run!(quota::room_for_one_is_not_room_for_two);
+            if store.metadata().is_some() {
+                run!(quota::annotations_that_count_are_limited);
+            }
             if makes {
                 run!(quota::mailboxes_count_too);
             }
@@ -191,6 +230,7 @@ pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report,
     match (store.acl().is_some(), makes) {
         (true, true) => {
             run!(sharing::rights_follow_the_list, sharing::shared_mailboxes_are_listed);
+            run!(sharing::what_groups_and_anyone_share_is_listed);
             if writes {
                 run!(erase::nothing_is_shared_any_more);
             }
@@ -230,7 +270,10 @@ pub async fn check_within(store: &impl Store, limit: Duration) -> Result<Report,
         _ => report.skipped.push("import"),
     }
     match (store.feed().is_some(), writes && makes) {
-        (true, true) => run!(feed::changes_anywhere_are_told),
+        (true, true) => {
+            run!(feed::changes_anywhere_are_told, told::whoever_follows_all_is_told);
+            run!(told::no_news_is_slept_through);
+        }
         _ => report.skipped.push("feed"),
     }
     match (store.undelete().is_some(), writes) {

@@ -42,6 +42,37 @@ pub(super) async fn flags_are_added_removed_and_replaced(store: &impl Store) -> 
     equal("messages", stored.messages.len(), 0)
 }
 
+/// [`FlagChange::within`]: what the rights do not cover stays as each message has it (RFC 4314 §4).
+pub(super) async fn flags_beyond_the_rights_stay(store: &impl Store) -> Outcome {
+    let user = user("flag-rights")?;
+    let (mailbox, numbers) = filled(store, &user, &["(\\Flagged \\Deleted)", "(\\Seen Work)"]).await?;
+    let all = numbers.iter().copied().collect();
+    for (operation, change, with, first, second) in [
+        (FlagOperation::Replace, "(\\Seen \\Draft)", "s", "(\\Seen \\Flagged \\Deleted)", "(\\Seen Work)"),
+        (FlagOperation::Remove, "(\\Seen \\Deleted Work)", "w", "(\\Seen \\Flagged \\Deleted)", "(\\Seen)"),
+        (
+            FlagOperation::Add,
+            "(\\Deleted \\Draft)",
+            "t",
+            "(\\Seen \\Flagged \\Deleted)",
+            "(\\Seen \\Deleted)",
+        ),
+        (FlagOperation::Replace, "()", "swt", "()", "()"),
+        (FlagOperation::Add, "(\\Seen \\Deleted Work)", "lr", "()", "()"),
+    ] {
+        let change = FlagChange::new(operation, flags(change)?).within(super::sharing::rights(with)?);
+        let stored = writer(store)?.store_flags(&mailbox, &all, &change).await?;
+        let expected = vec![flags(first)?, flags(second)?];
+        let answered: Vec<_> = stored.messages.iter().map(|(_, flags, _)| flags.clone()).collect();
+        equal("flags answered", answered, expected.clone())?;
+        let snapshot = store.open(&user, mailbox.name()).await?;
+        for (uid, expected) in numbers.iter().zip(&expected) {
+            equal("flags stored", &message(&snapshot, *uid)?.flags, expected)?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn unchanged_since_protects(store: &impl Store) -> Outcome {
     if !modseq_is_known(store) {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use mailwright_mail_model::{MailboxName, SpecialUse};
 
-use super::{Outcome, append, ensure, equal, filled, name, refused, some, user};
+use super::{Outcome, ensure, equal, name, refused, some, user};
 use crate::{Folders, Store, StoreError, User};
 
 pub(super) fn folders(store: &impl Store) -> Outcome<&impl Folders> {
@@ -67,49 +67,4 @@ pub(super) async fn a_name_made_again_is_another_mailbox(store: &impl Store) -> 
     ensure(before.uid_validity() < after.uid_validity(), "another, higher UIDVALIDITY")?;
     ensure(first.id.is_none() || first.id != second.id, "another identity")?;
     ensure(after.is_empty(), "no messages")
-}
-
-pub(super) async fn a_new_name_keeps_messages_and_children(store: &impl Store) -> Outcome {
-    let (user, folders) = (user("rename")?, folders(store)?);
-    folders.create(&user, &name("old/child")?, None).await?;
-    folders.create(&user, &name("older")?, None).await?;
-    let appended = append(store, &user, &name("old")?, "in old", "()").await?;
-    let inside = append(store, &user, &name("old/child")?, "in child", "()").await?;
-    folders.rename(&user, &name("old")?, &name("far/new")?).await?;
-    let expected = ["INBOX", "far", "far/new", "far/new/child", "older"].map(str::to_owned);
-    equal("names", names(store, &user).await?, expected.to_vec())?;
-    for (renamed, appended) in [("far/new", appended), ("far/new/child", inside)] {
-        let snapshot = store.open(&user, &name(renamed)?).await?;
-        equal("UIDVALIDITY", snapshot.uid_validity(), appended.uid_validity)?;
-        equal("messages", snapshot.uids(), appended.uid.into())?;
-        let next = append(store, &user, &name(renamed)?, "more", "()").await?;
-        ensure(next.uid > appended.uid, "UIDs go on")?;
-    }
-    refused(store.open(&user, &name("old")?).await, &StoreError::NotFound)?;
-    // The old name is free.
-    folders.create(&user, &name("old")?, None).await?;
-    let snapshot = store.open(&user, &name("old")?).await?;
-    ensure(snapshot.is_empty() && snapshot.uid_validity() != appended.uid_validity, "a new mailbox")
-}
-
-pub(super) async fn inbox_is_emptied_by_a_new_name(store: &impl Store) -> Outcome {
-    let (user, folders, inbox) = (user("inbox")?, folders(store)?, MailboxName::inbox());
-    folders.create(&user, &name("INBOX/child")?, None).await?;
-    let (mailbox, numbers) = filled(store, &user, &["(\\Seen)", "()"]).await?;
-    let old = store.open(&user, &inbox).await?;
-    folders.rename(&user, &inbox, &name("kept")?).await?;
-    equal("names", names(store, &user).await?, ["INBOX", "INBOX/child", "kept"].map(str::to_owned).to_vec())?;
-    let (emptied, kept) = (store.open(&user, &inbox).await?, store.open(&user, &name("kept")?).await?);
-    ensure(emptied.is_empty(), "INBOX is empty")?;
-    equal("messages", (kept.len(), kept.unseen(), kept.size()), (2, 1, old.size()))?;
-    ensure(kept.uid_validity() != old.uid_validity(), "the new mailbox has a UIDVALIDITY of its own")?;
-    if emptied.uid_validity() == mailbox.uid_validity() {
-        let last = some(numbers.last().copied(), "a UID")?;
-        ensure(emptied.uid_next() > Some(last), "UIDs of INBOX are not used again")?;
-    }
-    let place = crate::MailboxRef::new(user.clone(), name("kept")?, &kept);
-    let first = some(kept.messages().next(), "a message")?;
-    equal("octets", super::read_all(store, &place.message(first), 99).await?, b"message 0\r\n".to_vec())?;
-    append(store, &user, &inbox, "next", "()").await?;
-    equal("messages", store.open(&user, &inbox).await?.len(), 1)
 }

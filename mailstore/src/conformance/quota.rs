@@ -5,11 +5,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mailwright_mail_model::MailboxName;
+use mailwright_mail_model::{MailboxName, UidSet};
 
-use super::{Outcome, append, date, ensure, equal, filled, limit, name, refused, some, user, writer};
+use super::{
+    Outcome, append, date, ensure, equal, filled, limit, name, refused, sharing, some, user, writer,
+};
 use crate::{
-    Expunge, Folders, Quota, QuotaLimits, QuotaWarning, Resource, Store, StoreError, Target, User, Write,
+    Annotated, Expunge, Folders, MailboxRef, Metadata, Quota, QuotaLimits, QuotaWarning, Resource, Store,
+    StoreError, Target, User, Write,
 };
 
 fn quota(store: &impl Store) -> Outcome<&impl Quota> {
@@ -100,6 +103,57 @@ pub(super) async fn too_much_is_refused(store: &impl Store) -> Outcome {
     quota(store)?.set_quota(&full, None).await?;
     equal("the default again", quota(store)?.quota_of(&full).await?.limits, default.limits)?;
     append(store, &full, &inbox, "there is room again", "()").await.map(|_| ())
+}
+
+/// What comes together counts together.
+pub(super) async fn room_for_one_is_not_room_for_two(store: &impl Store) -> Outcome {
+    let (user, inbox) = (user("room")?, MailboxName::inbox());
+    let mut uids = UidSet::new();
+    for _ in 0..2 {
+        uids.insert(append(store, &user, &inbox, "0123456789", "()").await?.uid);
+    }
+    for limits in [QuotaLimits::NONE.messages(Some(3)), QuotaLimits::NONE.storage(Some(35))] {
+        quota(store)?.set_quota(&user, Some(limits)).await?;
+        let snapshot = store.open(&user, &inbox).await?;
+        let mailbox = MailboxRef::new(user.clone(), inbox.clone(), &snapshot);
+        refused(writer(store)?.copy(&mailbox, &uids, &inbox).await, &StoreError::OverQuota)?;
+        equal("messages", store.open(&user, &inbox).await?.uids(), uids.clone())?;
+        let mut upload = writer(store)?.begin(None).await?;
+        upload.write(Bytes::from_static(b"0123456789")).await?;
+        let target = Target::new(user.clone(), inbox.clone(), date()?);
+        let both = [target.clone(), target];
+        refused(upload.commit(&both).await.map_err(|failed| failed.error), &StoreError::OverQuota)?;
+        equal("messages", store.open(&user, &inbox).await?.uids(), uids.clone())?;
+        let one = some(upload.commit(&both[..1]).await?.pop(), "an answer")?.uid;
+        writer(store)?.expunge(&mailbox, &Expunge::Exactly(one.into())).await?;
+    }
+    Ok(quota(store)?.set_quota(&user, None).await?)
+}
+
+/// A store need not count annotations. What it counts, it limits.
+pub(super) async fn annotations_that_count_are_limited(store: &impl Store) -> Outcome {
+    let (user, inbox) = (user("annotated")?, MailboxName::inbox());
+    let metadata = some(store.metadata(), "the metadata that was there before")?;
+    store.open(&user, &inbox).await?;
+    let place = Annotated::Mailbox { owner: user.clone(), name: inbox };
+    let comment = sharing::entry("/shared/comment")?;
+    let put = async |value: Option<&'static [u8]>| {
+        let change = (comment.clone(), value.map(Bytes::from_static));
+        metadata.annotate(&place, &user, &[change]).await
+    };
+    let used = async || Outcome::Ok(quota(store)?.quota_of(&user).await?.usage.annotations);
+    let before = used().await?;
+    put(Some(b"short")).await?;
+    let short = used().await?;
+    if short > before {
+        quota(store)?.set_quota(&user, Some(QuotaLimits::NONE.annotations(Some(short + 20)))).await?;
+        refused(put(Some(&[b'x'; 500])).await, &StoreError::OverQuota)?;
+        equal("annotations", used().await?, short)?;
+        put(Some(b"other")).await?;
+        quota(store)?.set_quota(&user, None).await?;
+    }
+    put(None).await?;
+    equal("annotations", used().await?, before)
 }
 
 pub(super) async fn mailboxes_count_too(store: &impl Store) -> Outcome {

@@ -126,6 +126,40 @@ pub(super) async fn shared_mailboxes_are_listed(store: &impl Store) -> Outcome {
     ensure(acl(store)?.shared_with(&Identity::new(second)).await?.is_empty(), "one's own are not shared")
 }
 
+/// Rights come by a group and by being anyone, too.
+pub(super) async fn what_groups_and_anyone_share_is_listed(store: &impl Store) -> Outcome {
+    let owner = user("share-group")?;
+    let folders = some(store.folders(), "the folders that were there before")?;
+    for (text, who, what) in
+        [("Group", "$conformance-staff", "lr"), ("Open", "anyone", "l"), ("Other", "$conformance-x", "lr")]
+    {
+        folders.create(&owner, &name(text)?, None).await?;
+        give(store, &owner, &name(text)?, who, what).await?;
+    }
+    let stranger = Identity::new(user("share-stranger")?);
+    let member = stranger.clone().group("conformance-staff").map_err(|error| Wrong(error.to_string()))?;
+    for (who, expected) in [(&member, &["Group lr", "Open l"][..]), (&stranger, &["Open l"])] {
+        let shared = acl(store)?.shared_with(who).await?.into_iter().filter(|shared| shared.owner == owner);
+        let seen: Vec<_> =
+            shared.map(|shared| format!("{} {}", shared.mailbox.name, shared.rights)).collect();
+        equal("shared", seen, expected.iter().map(|text| (*text).to_owned()).collect())?;
+    }
+    // An entry that only takes is one of the list, too.
+    give(store, &owner, &name("Other")?, "-$conformance-staff", "w").await?;
+    let staff = identifier("$conformance-staff")?;
+    let listing = acl(store)?.listing(staff.subject()).await?;
+    let listing: Vec<_> =
+        listing.into_iter().filter(|(whose, _)| *whose == owner).map(|(_, name)| name).collect();
+    equal("lists that name a group", listing, vec![name("Group")?, name("Other")?])?;
+    for text in ["Group", "Open", "Other"] {
+        folders.delete(&owner, &name(text)?).await?;
+    }
+    ensure(
+        acl(store)?.shared_with(&member).await?.iter().all(|shared| shared.owner != owner),
+        "nothing of what is gone",
+    )
+}
+
 pub(super) async fn annotations_are_private_or_shared(store: &impl Store) -> Outcome {
     let (owner, reader) = (user("meta-owner")?, user("meta-reader")?);
     let metadata = some(store.metadata(), "the metadata that was there before")?;

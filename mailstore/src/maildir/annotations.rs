@@ -135,8 +135,9 @@ impl Shared {
             lock.replace(path, text.as_bytes(), None)?;
             path.parent().map_or(Ok(()), sync_directory)?;
         }
-        if let Annotated::Mailbox { owner, .. } = place {
-            self.tell(owner);
+        match place {
+            Annotated::Mailbox { owner, .. } => self.tell(owner),
+            Annotated::Server => self.tell_of_server(writer),
         }
         Ok(())
     }

@@ -136,6 +136,11 @@ impl Shared {
         self.following.feeds.tell(user.as_bytes(), FeedEvent::Mailboxes);
     }
 
+    /// Tells a user that their annotations of the server are not as they were.
+    pub(super) fn tell_of_server(&self, user: &User) {
+        self.following.feeds.tell(key(user), FeedEvent::Annotations(None));
+    }
+
     /// Tells that a mailbox of a user has changed, if that is followed.
     pub(super) fn tell_messages(&self, user: &User, name: &MailboxName) {
         let mut users = lock(&self.following.users);

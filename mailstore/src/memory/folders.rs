@@ -57,7 +57,10 @@ impl Folders for Memory {
     }
 
     async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
-        self.change(&[(user, FeedEvent::Mailboxes)], |state| {
+        let mut told = vec![(user, FeedEvent::Mailboxes)];
+        // INBOX stays, and its messages go.
+        told.extend(from.is_inbox().then(|| (user, FeedEvent::Messages(from.clone()))));
+        self.change(&told, |state| {
             let existing: Vec<_> = state.account(user)?.mailboxes.keys().cloned().collect();
             let moves = check_rename(&existing, from, to)?;
             state.admit_mailboxes(user, to, from.is_inbox().into())?;
