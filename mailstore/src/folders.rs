@@ -8,7 +8,8 @@ use crate::{Mailbox, Result, StoreError, User};
 /// CREATE, DELETE, RENAME, SUBSCRIBE.
 pub trait Folders: Send + Sync {
     /// Makes a mailbox, and those above it that are missing (RFC 9051 §6.3.4). If one of this name existed before,
-    /// the new one has another UIDVALIDITY.
+    /// the new one has another UIDVALIDITY, higher. No other mailbox of the user has or had it: a mailbox can get the name that another
+    /// had, and a client must see that it is not the same (RFC 9051 §2.3.1.1).
     ///
     /// # Errors
     /// [`Exists`](crate::StoreError::Exists), for `INBOX` always.
@@ -26,8 +27,9 @@ pub trait Folders: Send + Sync {
     /// [`Invalid`](crate::StoreError::Invalid) for `INBOX`.
     fn delete(&self, user: &User, name: &MailboxName) -> impl Future<Output = Result<()>> + Send;
 
-    /// Gives a mailbox and all below it another name; they keep UIDs and UIDVALIDITY. `INBOX` instead
-    /// moves its messages into a new mailbox, stays, and keeps what is below it (RFC 9051 §6.3.6).
+    /// Gives a mailbox and all below it another name; they keep UIDs and UIDVALIDITY, identity (RFC 8474 §4), special use, what was
+    /// expunged and all else that is theirs. `INBOX` instead moves its messages into a new mailbox, as
+    /// [`Write::move_to`](crate::Write::move_to) does, stays, and keeps what is below it (RFC 9051 §6.3.6).
     /// Makes the mailboxes above the new name that are missing. Subscriptions stay with the old names.
     ///
     /// # Errors

@@ -78,8 +78,9 @@ impl Signal {
         Wait { signal: self, seen, place: None }
     }
 
-    /// What [`Watch::changed`](crate::Watch::changed) is for a store that raises this after each change, and gives whatever changes a higher
-    /// mod-sequence: looks at the mailbox, and again each time it was raised, until it is no longer as `seen`.
+    /// What [`Watch::changed`](crate::Watch::changed) is for a store that raises this after each change: looks at the mailbox, and again
+    /// each time it was raised, until it is no longer as `seen`. With the facet [`Changes`](crate::Changes) the highest mod-sequence tells;
+    /// without, all messages are compared.
     ///
     /// # Errors
     /// Those of [`Store::open`].
@@ -91,11 +92,16 @@ impl Signal {
         seen: &Snapshot,
     ) -> Result<Arc<Snapshot>> {
         let version = |snapshot: &Snapshot| (snapshot.uid_validity(), snapshot.highest_modseq());
+        // Without them every message may have the same mod-sequence for good.
+        let counts = store.changes().is_some();
+        let same = |snapshot: &Snapshot| {
+            version(snapshot) == version(seen) && (counts || std::ptr::eq(snapshot, seen) || snapshot == seen)
+        };
         loop {
             // Counted before looking, so that a change after the look is not slept through.
             let raised = self.raised();
             let snapshot = store.open(user, name).await?;
-            if version(&snapshot) != version(seen) {
+            if !same(&snapshot) {
                 return Ok(snapshot);
             }
             self.wait(raised).await;

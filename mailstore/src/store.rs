@@ -18,6 +18,9 @@ use crate::{
 ///
 /// A new facet comes with a default of `None`, so it never breaks a store that does not know it.
 ///
+/// Names of mailboxes and of users are compared letter by letter, `INBOX` alone excepted, which [`MailboxName`] sees to: names that differ in
+/// case are of different mailboxes, and no letter stands for others.
+///
 /// No method may assume that this process is the only one at the mail: UIDs, mod-sequences and change
 /// notices are the store's to give out.
 pub trait Store: Send + Sync {
@@ -30,8 +33,8 @@ pub trait Store: Send + Sync {
     /// [`NotFound`](crate::StoreError::NotFound) if there is no such mailbox.
     fn open(&self, user: &User, name: &MailboxName) -> impl Future<Output = Result<Arc<Snapshot>>> + Send;
 
-    /// Octets of a message. May return fewer than asked for, but none only if `range` is empty or begins at the
-    /// message's end: read on behind what came until it is all there.
+    /// Octets of a message, from `range.start` on and never any at `range.end` or behind. May return fewer than asked for, but none only if
+    /// `range` is empty or begins at the message's end: read on behind what came until it is all there. A range may end behind the message.
     ///
     /// # Errors
     /// [`NotFound`](crate::StoreError::NotFound) if the message has been expunged.

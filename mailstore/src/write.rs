@@ -7,7 +7,9 @@ use crate::{MailboxRef, Message, Result, Rights, Snapshot, StoreError, Upload};
 
 /// Delivery, APPEND, STORE, EXPUNGE, COPY and MOVE.
 ///
-/// Whatever a method reports as done is durable when it returns, and seen whole or not at all by everybody else.
+/// Whatever a method reports as done is durable when it returns, and seen whole or not at all by everybody else. That holds for changes at the
+/// same moment, which come one after the other and all count, and where nobody waits for the end: a future that is dropped leaves its
+/// change made or not made, and perhaps still under way.
 /// Every change gives the messages it touches a mod-sequence higher than any before in that mailbox.
 pub trait Write: Send + Sync {
     /// Begins to take a message. `size` is how many octets are expected, if that is known; a store
@@ -35,8 +37,8 @@ pub trait Write: Send + Sync {
     fn expunge(&self, mailbox: &MailboxRef, which: &Expunge)
     -> impl Future<Output = Result<Expunged>> + Send;
 
-    /// Copies those of `uids` that exist, with flags and internal dates, into another mailbox of the same user or
-    /// into the same one: all or none.
+    /// Copies those of `uids` that exist, with flags, internal dates and the identities of content and thread, into another mailbox of the
+    /// same user or into the same one: all or none. The save date of a copy is its own (RFC 8514 §2).
     ///
     /// # Errors
     /// [`NotFound`](crate::StoreError::NotFound) if either mailbox does not exist.
@@ -137,6 +139,37 @@ impl FlagChange {
     pub fn plan(&self, snapshot: &Snapshot, uids: &UidSet) -> Result<(FlagsStored, Vec<FlagsChanged>)> {
         let next = snapshot.highest_modseq().next();
         let next = next.ok_or_else(|| StoreError::Unavailable("no mod-sequence is left".into()))?;
+        Ok(self.planned(snapshot, uids, Some(next)))
+    }
+
+    /// The same for a store without mod-sequences, where each message keeps the one that it has.
+    ///
+    /// ```
+    /// use mailwright_mail_model::{DateTime, ModSeq, Uid, UidValidity};
+    /// use mailwright_mailstore::{FlagChange, FlagOperation, Message, Snapshot};
+    ///
+    /// let message = Message::new(Uid::MIN, 900, DateTime::EPOCH);
+    /// let mailbox = Snapshot::builder(UidValidity::new(1).ok_or("0")?).message(message).build();
+    /// let seen = FlagChange::new(FlagOperation::Add, "(\\Seen)".parse()?);
+    /// let (stored, changed) = seen.plan_without_modseqs(&mailbox, &Uid::MIN.into());
+    /// assert_eq!(changed, [(Uid::MIN, "(\\Seen)".parse()?, ModSeq::MIN)]);
+    /// assert_eq!(stored.messages, changed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn plan_without_modseqs(
+        &self,
+        snapshot: &Snapshot,
+        uids: &UidSet,
+    ) -> (FlagsStored, Vec<FlagsChanged>) {
+        self.planned(snapshot, uids, None)
+    }
+
+    fn planned(
+        &self,
+        snapshot: &Snapshot,
+        uids: &UidSet,
+        next: Option<ModSeq>,
+    ) -> (FlagsStored, Vec<FlagsChanged>) {
         let (mut stored, mut changed) = (FlagsStored::default(), Vec::new());
         for message in snapshot.among(uids) {
             if self.unchanged_since.is_some_and(|limit| message.modseq > limit) {
@@ -145,11 +178,12 @@ impl FlagChange {
             }
             let flags = self.apply(&message.flags);
             let same = flags == message.flags;
-            let after = (message.uid, flags, if same { message.modseq } else { next });
+            let modseq = next.filter(|_| !same).unwrap_or(message.modseq);
+            let after = (message.uid, flags, modseq);
             changed.extend((!same).then(|| after.clone()));
             stored.messages.push(after);
         }
-        Ok((stored, changed))
+        (stored, changed)
     }
 
     /// What becomes of a message's flags.

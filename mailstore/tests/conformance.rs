@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mailwright_mail_model::MailboxName;
+use mailwright_mail_model::{MailboxName, ModSeq, SpecialUse, UidSet};
+use mailwright_mailstore::backend::Signal;
 use mailwright_mailstore::memory::Memory;
 use mailwright_mailstore::{
-    AnyStore, Mailbox, MessageRef, Result, Snapshot, Store, User, Write, block_on, conformance,
+    AnyStore, Appended, CommitError, Copied, Expunge, Expunged, FlagChange, FlagsStored, Folders, Mailbox,
+    MailboxRef, MessageRef, Result, Sink, Snapshot, Store, Target, Upload, User, Watch, Write, block_on,
+    conformance,
 };
 
 #[test]
@@ -127,4 +130,152 @@ fn a_check_can_be_sent() {
         drop(check);
     }
     sent(conformance::check(&Memory::new()));
+}
+
+/// Memory without mod-sequences: each message keeps the first there is, and a signal tells of changes.
+struct Unnumbered {
+    memory: Memory,
+    changed: Arc<Signal>,
+}
+
+impl Unnumbered {
+    /// Raises the signal if something was done.
+    fn told<T, E>(&self, done: Result<T, E>) -> Result<T, E> {
+        if done.is_ok() {
+            self.changed.raise();
+        }
+        done
+    }
+}
+
+impl Store for Unnumbered {
+    async fn mailboxes(&self, user: &User) -> Result<Vec<Mailbox>> {
+        self.memory.mailboxes(user).await
+    }
+
+    async fn open(&self, user: &User, name: &MailboxName) -> Result<Arc<Snapshot>> {
+        let found = self.memory.open(user, name).await?;
+        let messages = found.messages().cloned().map(|mut message| {
+            message.modseq = ModSeq::MIN;
+            message
+        });
+        let snapshot = Snapshot::builder(found.uid_validity()).uid_next(found.uid_next()).messages(messages);
+        Ok(Arc::new(snapshot.build()))
+    }
+
+    async fn read(&self, message: &MessageRef, range: Range<u64>) -> Result<Bytes> {
+        self.memory.read(message, range).await
+    }
+
+    fn writer(&self) -> Option<&impl Write> {
+        Some(self)
+    }
+
+    fn folders(&self) -> Option<&impl Folders> {
+        Some(self)
+    }
+
+    fn watch(&self) -> Option<&impl Watch> {
+        Some(self)
+    }
+}
+
+impl Watch for Unnumbered {
+    async fn changed(&self, user: &User, name: &MailboxName, seen: &Snapshot) -> Result<Arc<Snapshot>> {
+        self.changed.changed(self, user, name, seen).await
+    }
+}
+
+impl Write for Unnumbered {
+    async fn begin(&self, size: Option<u64>) -> Result<Upload> {
+        Ok(Upload::new(Told { upload: self.memory.begin(size).await?, changed: Arc::clone(&self.changed) }))
+    }
+
+    async fn store_flags(
+        &self,
+        mailbox: &MailboxRef,
+        uids: &UidSet,
+        change: &FlagChange,
+    ) -> Result<FlagsStored> {
+        let mut planned =
+            change.plan_without_modseqs(&*self.open(mailbox.user(), mailbox.name()).await?, uids);
+        let stored = self.told(self.memory.store_flags(mailbox, uids, change).await)?;
+        planned.0.messages.retain(|(uid, ..)| stored.messages.iter().any(|(other, ..)| other == uid));
+        Ok(planned.0)
+    }
+
+    async fn expunge(&self, mailbox: &MailboxRef, which: &Expunge) -> Result<Expunged> {
+        let expunged = self.told(self.memory.expunge(mailbox, which).await)?;
+        Ok(Expunged::new(expunged.uids, ModSeq::MIN))
+    }
+
+    async fn copy(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        let copied = self.told(self.memory.copy(mailbox, uids, target).await)?;
+        Ok(Copied::new(copied.uid_validity, copied.source, copied.target, ModSeq::MIN))
+    }
+
+    async fn move_to(&self, mailbox: &MailboxRef, uids: &UidSet, target: &MailboxName) -> Result<Copied> {
+        let moved = self.told(self.memory.move_to(mailbox, uids, target).await)?;
+        Ok(Copied::new(moved.uid_validity, moved.source, moved.target, ModSeq::MIN))
+    }
+}
+
+struct Told {
+    upload: Upload,
+    changed: Arc<Signal>,
+}
+
+impl Sink for Told {
+    async fn write(&mut self, octets: Bytes) -> Result<()> {
+        self.upload.write(octets).await
+    }
+
+    fn relate(&mut self, ids: Vec<Bytes>) {
+        self.upload.relate(ids);
+    }
+
+    async fn commit(&mut self, targets: &[Target]) -> Result<Vec<Appended>, CommitError> {
+        let appended = self.upload.commit(targets).await?;
+        self.changed.raise();
+        Ok(appended)
+    }
+}
+
+impl Folders for Unnumbered {
+    async fn create(&self, user: &User, name: &MailboxName, used: Option<SpecialUse>) -> Result<Mailbox> {
+        self.told(self.memory.create(user, name, used).await)
+    }
+
+    async fn delete(&self, user: &User, name: &MailboxName) -> Result<()> {
+        self.told(self.memory.delete(user, name).await)
+    }
+
+    async fn rename(&self, user: &User, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        self.told(self.memory.rename(user, from, to).await)
+    }
+
+    async fn subscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        self.memory.subscribe(user, name).await
+    }
+
+    async fn unsubscribe(&self, user: &User, name: &MailboxName) -> Result<()> {
+        self.memory.unsubscribe(user, name).await
+    }
+
+    async fn subscriptions(&self, user: &User) -> Result<Vec<MailboxName>> {
+        self.memory.subscriptions(user).await
+    }
+
+    async fn erase(&self, user: &User) -> Result<()> {
+        self.told(self.memory.erase(user).await)
+    }
+}
+
+/// In the order of `docs/backends.md` a store is here before it has mod-sequences.
+#[test]
+fn a_store_without_mod_sequences_conforms() {
+    let store = Unnumbered { memory: Memory::new(), changed: Arc::default() };
+    let report = block_on(conformance::check(&store)).unwrap();
+    assert!(report.passed.contains(&"told::whoever_waits_at_a_mailbox_is_told"), "{report:?}");
+    assert!(report.skipped.contains(&"changes"), "{report:?}");
 }

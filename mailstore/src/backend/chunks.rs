@@ -4,7 +4,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{Appended, CommitError, Result, Sink, StoreError, Target, Upload};
 
-/// Where the chunks of one message go. Dropped before it is committed, it removes those that it has written.
+/// Where the chunks of one message go. Dropped before it is committed, it sees to it that those that it has written are removed.
+///
+/// `Drop` cannot await. It sends the number of the upload to a task or thread that removes chunks, and does not wait; and because a process may
+/// end before that, chunks that belong to no message are looked for when the store is opened, as after a crash. If the storage does not
+/// block for long, `Drop` may remove them itself.
 pub trait Chunks: Send {
     /// Writes a whole chunk, which begins at this octet of the message.
     ///
