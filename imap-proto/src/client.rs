@@ -70,6 +70,7 @@ mod frames;
 mod messages;
 mod replies;
 mod request;
+mod skipped;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -91,6 +92,7 @@ pub use self::{
     config::Config,
     event::{Appended, Event, Opened, Outcome, Refused},
     request::{Call, Capability, Check, Close, Compress, Find, Idle, Logout, Noop, StartTls, Unselect},
+    skipped::Skipped,
 };
 
 /// The client's end of one IMAP connection.
@@ -135,6 +137,8 @@ pub struct Client {
     heard: Option<Instant>,
     /// How many octets the last response had that was read to its end.
     response_length: usize,
+    /// Of the response that was passed over last.
+    skipped: Skipped,
     /// Since when the server is idle.
     idle_since: Option<Instant>,
     eof: bool,
@@ -201,6 +205,7 @@ impl Client {
             since: None,
             heard: None,
             response_length: 0,
+            skipped: Skipped::default(),
             idle_since: None,
             eof: false,
         }
@@ -280,7 +285,7 @@ impl Client {
                     self.endless();
                     return Ok(None);
                 }
-                return Ok(self.skipped(start));
+                return Ok(self.skip(start, None));
             }
             Frame::Whole(part) => (part, None),
             Frame::Body(part, next) => (part, Some(next)),

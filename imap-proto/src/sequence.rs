@@ -6,7 +6,7 @@ use mailwright_mail_model::{Uid, UidSet};
 
 use crate::grammar::{GrammarError, Input, Wire};
 
-/// How many numbers and ranges one set may have.
+/// How many numbers and ranges a set of a command may have. Those of responses are bounded by the octets of the response.
 pub const MAX_RANGES: usize = 10_000;
 
 /// Which messages a command is about.
@@ -165,17 +165,13 @@ impl SequenceSet {
             return Ok(Self::saved());
         }
         let mut ranges = Vec::new();
-        loop {
+        while ranges.is_empty() || input.eat(b',') {
             if ranges.len() == MAX_RANGES {
                 return Err(GrammarError::TooMany { what: "ranges in a set", limit: MAX_RANGES });
             }
-            let first = Number::parse(input)?;
-            let last = if input.eat(b':') { Number::parse(input)? } else { first };
-            ranges.push((first, last));
-            if !input.eat(b',') {
-                return Ok(Self { ranges, saved: false });
-            }
+            ranges.push(range(input)?);
         }
+        Ok(Self { ranges, saved: false })
     }
 
     /// Writes the set.
@@ -220,6 +216,29 @@ impl SequenceSet {
         });
         ranges.collect()
     }
+}
+
+/// A number, or two with a colon between them.
+fn range(input: &mut Input<'_>) -> Result<(Number, Number), GrammarError> {
+    let first = Number::parse(input)?;
+    let last = if input.eat(b':') { Number::parse(input)? } else { first };
+    Ok((first, last))
+}
+
+/// The numbers of a set that stands in a response, however many ranges they make: what is held of them is in proportion to the response.
+pub(crate) fn numbers_in_response(input: &mut Input<'_>) -> Result<UidSet, GrammarError> {
+    let (mut failed, mut begun) = (None, false);
+    let ranges = std::iter::from_fn(|| {
+        if std::mem::replace(&mut begun, true) && !input.eat(b',') {
+            return None;
+        }
+        range(input).map_err(|error| failed = Some(error)).ok()
+    });
+    let numbers = ranges
+        .map(|(first, last)| (first.or(Uid::MAX), last.or(Uid::MAX)))
+        .map(|(first, last)| first.min(last)..=first.max(last))
+        .collect();
+    failed.map_or(Ok(numbers), Err)
 }
 
 impl fmt::Display for SequenceSet {

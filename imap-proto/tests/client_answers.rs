@@ -6,11 +6,15 @@ mod desk;
 
 use desk::Desk;
 use mailwright_imap_proto::{
-    client::{Event, Find},
-    command::{GetAcl, GetMetadata, GetQuotaRoot, ListRights, MyRights, Search, SearchReturn, SetQuota},
+    MessageSet, SequenceSet,
+    client::{Event, Find, Noop},
+    command::{
+        Fetch, FetchItem, GetAcl, GetMetadata, GetQuotaRoot, List, ListRights, MyRights, Search,
+        SearchReturn, SetQuota, Status, StatusItem,
+    },
     response::Response,
 };
-use mailwright_mail_model::{MailboxName, query::Query};
+use mailwright_mail_model::{MailboxName, Uid, query::Query};
 
 /// Each request is answered by what belongs to it, whoever else talks in between.
 #[test]
@@ -71,4 +75,54 @@ fn quotas_rights_annotations_and_searches_are_typed() {
     desk.client.call(Search::new(Query::all())).unwrap();
     let events = desk.hear("* ESEARCH (TAG \"aaaa10\") UID ALL 2:3\r\naaaa10 OK x\r\n");
     assert!(matches!(&events[..], [Event::Search(_, Ok(found))] if found == &[2, 3]), "{events:?}");
+}
+
+/// A mailbox with gaps has more ranges than any command may have.
+#[test]
+fn all_ranges_of_an_answer_count() {
+    let mut desk = Desk::selected();
+    let numbers: Vec<u32> = (1..=25_000).map(|number| 2 * number).collect();
+    for order in [numbers.clone(), numbers.iter().rev().copied().collect()] {
+        let listed = order.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let ticket = desk.client.call(Search::new(Query::all())).unwrap();
+        let id = ticket.id();
+        let events =
+            desk.hear(&format!("* ESEARCH (TAG \"aaaa{id}\") UID ALL {listed}\r\naaaa{id} OK x\r\n"));
+        let [Event::Search(answered, Ok(found))] = &events[..] else { panic!("{events:?}") };
+        assert!(*answered == ticket && *found == numbers);
+    }
+}
+
+/// What cannot be read and would have been part of an answer is told as that.
+#[test]
+fn it_is_known_whose_answer_lacks_something() {
+    let mut desk = Desk::selected();
+    let noop = desk.client.call(Noop).unwrap();
+    let all = || MessageSet::Uid(SequenceSet::all());
+    let fetch = desk.client.call(Fetch::new(all(), [FetchItem::Flags])).unwrap();
+    let search = desk.client.call(Search::new(Query::all())).unwrap();
+    let list = desk.client.call(List::new("", "*")).unwrap();
+    let status = desk.client.call(Status::new(MailboxName::inbox(), [StatusItem::Messages])).unwrap();
+    desk.hear("* 2 FETCH (UID 7 FLAGS ())\r\n");
+    let mut of = |line: &str| {
+        let events = desk.hear(&format!("{line}\r\n"));
+        assert!(matches!(events[..], [Event::Skipped(_)]), "{line}: {events:?}");
+        let skipped = desk.client.skipped();
+        assert!(!skipped.is_of(noop));
+        let calls = [skipped.is_of(fetch), skipped.is_of(search), skipped.is_of(list), skipped.is_of(status)];
+        (calls.map(u8::from), skipped.uid.map(Uid::get))
+    };
+    assert_eq!(of("* 1 FETCH (UID 5 FLAGS NIL)"), ([1, 0, 0, 0], Some(5)));
+    assert_eq!(of("* 2 FETCH (FLAGS NIL)"), ([1, 0, 0, 0], Some(7)));
+    assert_eq!(of("* 3 fetch (FLAGS NIL UID 8)"), ([1, 0, 0, 0], None));
+    assert_eq!(of("* 0 FETCH (UID 4 FLAGS ())"), ([1, 0, 0, 0], None));
+    assert_eq!(of("* SEARCH 1 x"), ([0, 1, 0, 0], None));
+    assert_eq!(of("* ESEARCH UID ALL 1,"), ([0, 1, 0, 0], None));
+    assert_eq!(of("* LIST x"), ([0, 0, 1, 0], None));
+    assert_eq!(of("* STATUS INBOX (MESSAGES x)"), ([0, 0, 0, 1], None));
+    assert_eq!(of("* LSUB x"), ([0, 0, 0, 0], None));
+    assert_eq!(of("* XODD"), ([0, 0, 0, 0], None));
+    assert_eq!(of("* 0 EXPUNGE"), ([0, 0, 0, 0], None));
+    // One of them is gone, and nobody knows which.
+    assert_eq!(of("* 2 FETCH (FLAGS NIL)"), ([1, 0, 0, 0], None));
 }

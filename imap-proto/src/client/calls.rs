@@ -11,6 +11,7 @@ use super::{
     Client, Event, Phase, Session,
     event::{Opened, Outcome},
     request::Call,
+    skipped::asked_for,
 };
 use crate::{
     command::{Command, CopyUid, Spec, When},
@@ -37,6 +38,15 @@ pub(super) struct Pending {
     uses_seqs: bool,
     /// Whether what is told of single messages is part of its answer.
     of_messages: bool,
+    /// The responses that it asks for.
+    asks_for: &'static [&'static str],
+}
+
+impl Pending {
+    /// Whether a response of this name is part of its answer.
+    pub(super) fn asks_for(&self, name: &[u8]) -> bool {
+        self.asks_for.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(name))
+    }
 }
 
 /// A call that waits for others, and what is to be sent.
@@ -257,13 +267,15 @@ impl Client {
             writer.put(b"\r\n");
         }
         self.calls = id;
+        let name = spec.name.strip_prefix("UID ").unwrap_or(spec.name);
         let pending = Pending {
             id,
+            asks_for: asked_for(name),
             kind,
             muted: false,
             collected: 0,
             uses_seqs: spec.uses_seqs,
-            of_messages: OF_MESSAGES.contains(&spec.name.strip_prefix("UID ").unwrap_or(spec.name)),
+            of_messages: OF_MESSAGES.contains(&name),
         };
         self.unsent.push_back(Unsent { pending, parts: writer.into_parts().collect() });
         self.flush();

@@ -194,7 +194,8 @@ pub enum Event {
     /// A response that nothing had asked for.
     Unasked(Response),
     /// A response that could not be read, or was over the limits, was passed over. This is how it began: at most 128
-    /// octets.
+    /// octets. It may have been part of the answer to a call, which then ends with less than there is: see
+    /// [`Client::skipped`](super::Client::skipped).
     Skipped(Bytes),
     /// The session is over. The last event.
     Closed(Closed),

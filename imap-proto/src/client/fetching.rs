@@ -3,10 +3,10 @@
 use std::{num::NonZeroU32, time::Instant};
 
 use bytes::{Bytes, BytesMut};
-use mailwright_line_proto::{Closed, PeerMisbehaved, Wait, frame::Counted};
+use mailwright_line_proto::{Wait, frame::Counted};
 use mailwright_mail_model::Uid;
 
-use super::{Client, Event, Reading, excerpt, frames::Frame, shown};
+use super::{Client, Event, Reading, frames::Frame, shown};
 use crate::response::{
     Fetched, FetchedItem,
     fetch::{Item, read_item},
@@ -213,17 +213,7 @@ impl Client {
     fn unreadable(&mut self) -> Option<Event> {
         let Reading::Fetch(fetching) = std::mem::take(&mut self.reading) else { return None };
         self.response_length = fetching.start.len();
-        self.skipped(fetching.start)
-    }
-
-    /// A response that cannot be read: passed over, or the end.
-    pub(super) fn skipped(&mut self, start: Bytes) -> Option<Event> {
-        if self.config.leniency.skip_unreadable {
-            return Some(Event::Skipped(start));
-        }
-        let received = excerpt(&start);
-        let expected = "a response within grammar and limits";
-        self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received }));
-        None
+        let Fetching { start, uid, .. } = *fetching;
+        self.skip(start, uid)
     }
 }

@@ -30,7 +30,7 @@ impl Client {
         let response = match Response::parse(octets, self.config.leniency) {
             Ok(response) => response,
             Err(_) if octets.starts_with(b"*") && !matches!(self.phase, Phase::Greeting) => {
-                return self.skipped(shown(octets));
+                return self.skip(shown(octets), None);
             }
             Err(_) => return self.misbehaved("a response of IMAP", octets),
         };

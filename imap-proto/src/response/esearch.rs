@@ -1,13 +1,9 @@
 //! `* ESEARCH`: what a search found, in as few words as were asked for (RFC 4731, RFC 9394).
 
-use mailwright_mail_model::{MailboxName, ModSeq, Uid, UidSet, UidValidity};
+use mailwright_mail_model::{MailboxName, ModSeq, UidSet, UidValidity};
 
 use super::reader::{Reader, Result};
-use crate::{
-    SequenceSet,
-    command::ResultRange,
-    grammar::{Input, Wire},
-};
+use crate::{command::ResultRange, grammar::Wire, sequence::numbers_in_response};
 
 /// The answer to a SEARCH that said how it wants to be told. Numbers are sequence numbers unless `by_uid`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -150,14 +146,14 @@ impl Esearch {
                             .ok_or_else(|| reader.expected("a score up to 100"))
                     })?);
                 }
-                "ALL" => found.all = Some(numbers(&mut reader.input)?),
+                "ALL" => found.all = Some(numbers_in_response(&mut reader.input)?),
                 "PARTIAL" => {
                     reader.open()?;
                     let range = ResultRange::parse(&mut reader.input)?;
                     reader.space()?;
                     let set = match reader.keyword("NIL") {
                         true => UidSet::new(),
-                        false => numbers(&mut reader.input)?,
+                        false => numbers_in_response(&mut reader.input)?,
                     };
                     reader.input.octet(b')', "a closing parenthesis")?;
                     found.partial = Some((range, set));
@@ -167,10 +163,6 @@ impl Esearch {
         }
         Ok(found)
     }
-}
-
-fn numbers(input: &mut Input<'_>) -> Result<UidSet> {
-    Ok(SequenceSet::parse(input)?.numbers_to(Uid::MAX))
 }
 
 #[cfg(test)]
