@@ -118,6 +118,10 @@ pub enum ClientError {
     /// The server gave another message than the one that was asked for, and what came is that one's. The connection goes on.
     #[error("the server gave another message than the one that was asked for")]
     AnotherMessage,
+    /// A response that is part of the answer cannot be read, or is over the limits: this is how it began. What the server did is done, but
+    /// what it said of it has not come as a whole. The connection goes on.
+    #[error("part of the server's answer cannot be read: {0}")]
+    Unreadable(String),
     /// The call cannot be made: not now, not with these arguments, or not with this server.
     #[error("{0}")]
     Misuse(#[from] Misuse),
@@ -138,7 +142,9 @@ impl ClientError {
                 matches!(why, Closed::Eof | Closed::TimedOut(_) | Closed::Refused(_) | Closed::Farewell)
             }
             Self::Refused(refusal) => refusal.is_temporary(),
-            Self::Body(_) | Self::AnotherMessage | Self::Misuse(_) | Self::Auth(_) => false,
+            Self::Body(_) | Self::AnotherMessage | Self::Unreadable(_) | Self::Misuse(_) | Self::Auth(_) => {
+                false
+            }
         }
     }
 }

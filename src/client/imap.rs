@@ -102,6 +102,7 @@ mod news;
 mod replica;
 mod request;
 mod sync;
+mod unread;
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -117,7 +118,7 @@ use mailwright_imap_proto::{
 use mailwright_line_proto::{Authenticate, Login, Secret, Ticket, sasl::Credentials};
 use mailwright_mail_model::{FlagSet, MailboxName, Uid, query::Query};
 
-use self::news::News;
+use self::{news::News, unread::unread};
 use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 use crate::service::entropy;
 
@@ -163,8 +164,6 @@ pub struct ImapClient {
     idling: Option<Ticket<Idle>>,
     /// Whether QRESYNC is enabled; `None` before it was asked for.
     resync: Option<bool>,
-    /// How many responses could not be read.
-    skipped: u64,
 }
 
 impl ImapClient {
@@ -183,7 +182,6 @@ impl ImapClient {
             fetching: None,
             idling: None,
             resync: None,
-            skipped: 0,
         };
         loop {
             if let Event::Greeting { preauthenticated, .. } = client.link.next().await? {
@@ -271,13 +269,21 @@ impl ImapClient {
     /// Calls anything, and waits for its answer.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// [`ClientError`]; [`ClientError::Unreadable`] if not all of the answer could be read, so that no answer is taken for a whole one that
+    /// is none. This holds for the named methods too.
     pub async fn call<R: Request>(&mut self, request: R) -> Result<R::Answer, ClientError> {
         self.settle().await?;
         let ticket = self.link.machine().call(request)?;
+        let mut unreadable = None;
         loop {
             match R::answered(ticket, self.link.next().await?) {
-                ControlFlow::Break(outcome) => return Ok(outcome?),
+                ControlFlow::Break(outcome) => {
+                    let answer = outcome?;
+                    return unreadable.map_or(Ok(answer), Err);
+                }
+                ControlFlow::Continue(Event::Skipped(start)) if self.lacks(ticket) => {
+                    unreadable.get_or_insert_with(|| unread(&start));
+                }
                 ControlFlow::Continue(other) => self.note(other),
             }
         }

@@ -368,22 +368,33 @@ impl Remote for Imap<'_> {
                             }
                         }
                     }
-                    if let Some(octets) = wanted.take(event)? {
-                        self.patience.came(octets.len());
-                        return Ok(Some(octets));
+                    match wanted.take(event, self.client.skipped_uid()) {
+                        Ok(Some(octets)) => {
+                            self.patience.came(octets.len());
+                            return Ok(Some(octets));
+                        }
+                        Ok(None) => {}
+                        Err(error @ ClientError::Unreadable(_)) => {
+                            self.patience.ended();
+                            self.notes.not_given(self.account, message.handle, error);
+                            return Ok(None);
+                        }
+                        Err(error) => return Err(error.into()),
                     }
                 }
                 // RFC 9051 §6.4.9: what is not there is no error; a server may say NO to what went away, and goes on. If it is
                 // listed again, it did not go away.
                 Ok(None) => {
                     self.patience.ended();
-                    wanted.end()?;
-                    if !wanted.is_named() {
-                        self.notes.not_given(
-                            self.account,
-                            message.handle,
-                            "the server says OK, and sends nothing",
-                        );
+                    let why = match wanted.end() {
+                        Err(error @ ClientError::Unreadable(_)) => Some(error.to_string()),
+                        ended => {
+                            let nothing = || "the server says OK, and sends nothing".to_owned();
+                            ended.map(|()| (!wanted.is_named()).then(nothing))?
+                        }
+                    };
+                    if let Some(why) = why {
+                        self.notes.not_given(self.account, message.handle, why);
                     }
                     return Ok(None);
                 }

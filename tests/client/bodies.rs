@@ -6,16 +6,16 @@ use mailwright::{
     client::{ClientError, Endpoint, ImapClient, Security},
     imap_proto::{
         client::Config,
-        command::{BodySection, Partial, Section},
+        command::{BodySection, FetchItem, Partial, Section, StatusItem},
     },
-    mail_model::{MailboxName, Uid},
+    mail_model::{MailboxName, Uid, UidSet, query::Query},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
 };
 
-/// A client of a server that says this to UID FETCH.
+/// A client of a server that says this to UID FETCH, and to whatever else asks for something.
 async fn client(answer: &'static str) -> ImapClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -27,7 +27,7 @@ async fn client(answer: &'static str) -> ImapClient {
             let (tag, command) = line.split_once(' ').unwrap();
             let said = match command.split(' ').next().unwrap() {
                 "SELECT" => "* 3 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n* OK [UIDNEXT 8] x\r\n",
-                "UID" => answer,
+                "UID" | "LIST" | "STATUS" => answer,
                 _ => "",
             };
             write.write_all(format!("{said}{tag} OK done\r\n").as_bytes()).await.unwrap();
@@ -69,6 +69,9 @@ async fn what_comes_of_a_message_is_that_message_once() {
         "* 2 FETCH (UID 5 BODY[] {3}\r\ntwo)\r\n* 1 FETCH (FLAGS (\\Seen) UID 4)\r\n",
         "* 2 FETCH (UID 5 BODY[HEADER] {3}\r\none BODY[] {3}\r\ntwo)\r\n",
         "* 2 FETCH (UID 5 BODY[] NIL)\r\n* 2 FETCH (UID 5 BODY[] {3}\r\ntwo)\r\n",
+        // What is unreadable beside it is none of it.
+        "* 1 FETCH (UID 4 FLAGS NIL)\r\n* 2 FETCH (UID 5 BODY[] {3}\r\ntwo)\r\n",
+        "* 2 FETCH (UID 5 BODY[] {3}\r\ntwo)\r\n* 2 FETCH (UID 5 FLAGS NIL)\r\n",
     ] {
         let (outcome, text) = message(answer).await;
         assert_eq!((outcome.unwrap(), text.as_str()), (Some(3), "two"), "{answer:?}");
@@ -77,11 +80,23 @@ async fn what_comes_of_a_message_is_that_message_once() {
 
 #[tokio::test]
 async fn nothing_else_is_taken_for_it() {
-    for answer in ["", "* 2 FETCH (UID 5 FLAGS ())\r\n", "* 2 FETCH (UID 5 BODY[] NIL)\r\n"] {
+    for answer in [
+        "",
+        "* 2 FETCH (UID 5 FLAGS ())\r\n",
+        "* 2 FETCH (UID 5 BODY[] NIL)\r\n",
+        "* 1 FETCH (UID 4 FLAGS NIL)\r\n",
+        "* LIST x\r\n",
+    ] {
         let (outcome, text) = message(answer).await;
         assert_eq!((outcome.unwrap(), text.as_str()), (None, ""), "{answer:?}");
     }
-    for answer in ["* 1 FETCH (UID 4 BODY[] {3}\r\none)\r\n", "* 1 FETCH (BODY[] {3}\r\none UID 4)\r\n"] {
+    for answer in [
+        "* 1 FETCH (UID 4 BODY[] {3}\r\none)\r\n",
+        "* 1 FETCH (BODY[] {3}\r\none UID 4)\r\n",
+        "* 1 FETCH (UID 5 BODY[] {3}\r\none UID 4)\r\n",
+        "* 1 FETCH (UID 5 BODY[] {3}\r\none UID 4 UID 5)\r\n",
+        "* 1 FETCH (UID 4 BODY[] {3}\r\none UID 5)\r\n",
+    ] {
         let (outcome, _) = message(answer).await;
         assert!(matches!(outcome, Err(ClientError::AnotherMessage)), "{answer:?}: {outcome:?}");
     }
@@ -99,4 +114,42 @@ async fn a_part_begins_where_it_was_asked_for() {
         let (outcome, text) = section(answer, from_three.clone()).await;
         assert_eq!((outcome.unwrap(), text.len() as u64), (expected, expected.unwrap_or(0)), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_neither_no_message_nor_a_whole_one() {
+    for answer in [
+        "* 2 FETCH (UID 5 FLAGS NIL BODY[] {3}\r\ntwo)\r\n",
+        "* 2 FETCH (UID 5 BODY[] {3}\r\ntwo FLAGS NIL)\r\n",
+        "* 2 FETCH (BODY[] {3}\r\ntwo FLAGS NIL)\r\n",
+        // A length that is wrong.
+        "* 2 FETCH (UID 5 BODY[] {2}\r\ntwo)\r\n",
+        "* 2 FETCH (FLAGS NIL)\r\n",
+        "* 2 FETCH (UID 5 FLAGS NIL)\r\n* 1 FETCH (UID 4 BODY[] {3}\r\none)\r\n",
+    ] {
+        let (outcome, _) = message(answer).await;
+        assert!(matches!(outcome, Err(ClientError::Unreadable(_))), "{answer:?}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_not_a_short_one() {
+    let is_unreadable = |outcome: Result<usize, ClientError>| {
+        assert!(matches!(outcome, Err(ClientError::Unreadable(_))), "{outcome:?}");
+    };
+    let mut asked = client("* SEARCH 4\r\n* SEARCH 5 x\r\n").await;
+    is_unreadable(asked.search(Query::all()).await.map(|found| found.len()));
+    let mut asked = client("* LIST () \"/\" a\r\n* LIST b\r\n").await;
+    is_unreadable(asked.list("*").await.map(|found| found.len()));
+    let mut asked = client("* STATUS INBOX (MESSAGES -1)\r\n").await;
+    is_unreadable(
+        asked.status(MailboxName::inbox(), [StatusItem::Messages]).await.map(|told| told.iter().len()),
+    );
+    let both: UidSet = "4:5".parse().unwrap();
+    let mut asked = client("* 1 FETCH (UID 4 FLAGS ())\r\n* 2 FETCH (UID 5 FLAGS NIL)\r\n").await;
+    is_unreadable(asked.items(both.clone(), [FetchItem::Flags]).await.map(|found| found.len()));
+    assert_eq!(asked.readable_items(both, [FetchItem::Flags]).await.unwrap().len(), 1);
+    // The session goes on, and what is no part of the answer does not matter.
+    let mut asked = client("* SEARCH 4 5\r\n* XODD (\r\n* STATUS x\r\n").await;
+    assert_eq!(asked.search(Query::all()).await.unwrap().len(), 2);
 }

@@ -5,12 +5,12 @@ use mailwright_imap_proto::{
     MessageSet,
     client::Event,
     command::{BodySection, Fetch, FetchItem, Section, SectionText},
-    response::FetchedSection,
+    response::{FetchedItem, FetchedSection},
 };
 use mailwright_mail_model::{Uid, UidSet};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::ImapClient;
+use super::{ImapClient, unread::unread};
 use crate::client::ClientError;
 
 impl ImapClient {
@@ -42,7 +42,7 @@ impl ImapClient {
     /// is no such message.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ClientError::Body`] if the sink failed. What was written until then is of no use.
+    /// [`ClientError`]; [`ClientError::Body`] if the sink failed. What was written until then is of no use, whatever the error.
     pub async fn message<W: AsyncWrite + Unpin>(
         &mut self,
         uid: Uid,
@@ -83,10 +83,11 @@ impl FetchingBody<'_> {
     ///
     /// # Errors
     /// [`ClientError`]; a refusal may come behind some octets. [`ClientError::AnotherMessage`] if the server gave another message in
-    /// its place, which may be known only behind the octets.
+    /// its place, which may be known only behind the octets, and [`ClientError::Unreadable`] if the response with them cannot be read.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         while let Some(event) = self.client.next_fetched().await? {
-            if let Some(octets) = self.wanted.take(event)? {
+            let skipped = self.client.skipped_uid();
+            if let Some(octets) = self.wanted.take(event, skipped)? {
                 return Ok(Some(octets));
             }
         }
@@ -109,12 +110,14 @@ pub(crate) struct Wanted {
     length: Option<u64>,
     /// Whether the octets that come are its.
     reading: bool,
-    /// Whether its octets came in this response, which has not said whose they are.
-    unnamed: bool,
+    /// Whether its octets came in this response, which has more to say.
+    open: bool,
     /// Whether a response said that they are of the message that is wanted.
     named: bool,
     /// Whether there were octets of another message.
     others: bool,
+    /// How a response began that may have had its octets, and could not be read.
+    unreadable: Option<Bytes>,
 }
 
 impl Wanted {
@@ -125,9 +128,10 @@ impl Wanted {
             origin: section.partial.map_or(0, |partial| partial.offset),
             length: None,
             reading: false,
-            unnamed: false,
+            open: false,
             named: false,
             others: false,
+            unreadable: None,
         }
     }
 
@@ -135,8 +139,8 @@ impl Wanted {
         self.uid
     }
 
-    /// Octets of it, if these are some.
-    pub(crate) fn take(&mut self, event: Event) -> Result<Option<Bytes>, ClientError> {
+    /// Octets of it, if these are some. `skipped` is the message of a response that was passed over, if that is known.
+    pub(crate) fn take(&mut self, event: Event, skipped: Option<Uid>) -> Result<Option<Bytes>, ClientError> {
         match event {
             Event::FetchBody { uid, section, length, .. } => {
                 let other = uid.is_some_and(|uid| uid != self.uid);
@@ -145,28 +149,38 @@ impl Wanted {
                 if self.reading {
                     self.length = length;
                     self.named = uid.is_some();
-                    self.unnamed = !self.named;
+                    self.open = true;
                 }
             }
             Event::Body(octets) if self.reading => return Ok(Some(octets)),
             Event::BodyEnd => self.reading = false,
             // RFC 9051 §7.5.2: the UID may stand behind the octets.
-            Event::Fetched { uid, .. } if std::mem::take(&mut self.unnamed) => {
-                if uid.is_some_and(|uid| uid != self.uid) {
+            Event::Fetched { uid, fetched } if std::mem::take(&mut self.open) => {
+                let is_other = |item: &_| matches!(item, FetchedItem::Uid(uid) if *uid != self.uid);
+                self.named = uid == Some(self.uid) && !fetched.items.iter().any(is_other);
+                if !self.named && uid.is_some() {
                     return Err(ClientError::AnotherMessage);
                 }
-                self.named = uid.is_some();
+            }
+            // The octets may have been fewer, or more, than their length said.
+            Event::Skipped(start) if std::mem::take(&mut self.open) => {
+                self.named = false;
+                return Err(unread(&start));
+            }
+            Event::Skipped(start) if skipped.is_none_or(|uid| uid == self.uid) => {
+                self.unreadable.get_or_insert(start);
             }
             _ => {}
         }
         Ok(None)
     }
 
-    /// Where nothing of it came, but of another.
+    /// Where nothing of it came, but of another, or nothing that could be read.
     pub(crate) fn end(&self) -> Result<(), ClientError> {
-        match self.length.is_none() && self.others {
-            true => Err(ClientError::AnotherMessage),
-            false => Ok(()),
+        match (self.length, &self.unreadable) {
+            (None, Some(start)) => Err(unread(start)),
+            (None, None) if self.others => Err(ClientError::AnotherMessage),
+            _ => Ok(()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! FETCH: what is known of messages, and their octets as they come.
 
+use bytes::Bytes;
 use mailwright_imap_proto::{
     MessageSet,
     client::Event,
@@ -7,7 +8,7 @@ use mailwright_imap_proto::{
     response::Fetched,
 };
 
-use super::ImapClient;
+use super::{ImapClient, unread::unread};
 use crate::client::ClientError;
 
 impl ImapClient {
@@ -23,29 +24,54 @@ impl ImapClient {
     }
 
     /// Asks for small items of messages: flags, sizes, envelopes, structures. All of them are held, so do not ask for
-    /// a large mailbox at once. What the server has to say of other messages meanwhile is among them.
+    /// a large mailbox at once. What the server has to say of other messages meanwhile is among them. Of messages that are not there, nothing
+    /// is.
     ///
     /// # Errors
     /// [`ClientError`]; [`ClientError::Closed`] if they are more than [`Config::answer`](mailwright_imap_proto::client::Config::answer)
-    /// octets, which are counted as they are held here.
+    /// octets, which are counted as they are held here; [`ClientError::Unreadable`] if what is told of a message cannot be read, which
+    /// [`readable_items`](Self::readable_items) passes over.
     pub async fn items(
         &mut self,
         messages: impl Into<MessageSet>,
         items: impl IntoIterator<Item = FetchItem>,
     ) -> Result<Vec<Fetched>, ClientError> {
-        let (mut all, mut held) = (Vec::new(), 0_u64);
-        self.fetch(Fetch::new(messages.into(), items)).await?;
+        let (all, unreadable) = self.all_items(Fetch::new(messages.into(), items)).await?;
+        unreadable.map_or(Ok(all), |start| Err(unread(&start)))
+    }
+
+    /// As [`items`](Self::items), without those of messages of which something is told that cannot be read. A message that is not among them is
+    /// not gone therefore: SEARCH knows.
+    ///
+    /// # Errors
+    /// As for [`items`](Self::items), but for [`ClientError::Unreadable`].
+    pub async fn readable_items(
+        &mut self,
+        messages: impl Into<MessageSet>,
+        items: impl IntoIterator<Item = FetchItem>,
+    ) -> Result<Vec<Fetched>, ClientError> {
+        Ok(self.all_items(Fetch::new(messages.into(), items)).await?.0)
+    }
+
+    /// All of them, and how the first response began that could not be read.
+    async fn all_items(&mut self, fetch: Fetch) -> Result<(Vec<Fetched>, Option<Bytes>), ClientError> {
+        let (mut all, mut held, mut unreadable) = (Vec::new(), 0_u64, None);
+        self.fetch(fetch).await?;
         while let Some(event) = self.next_fetched().await? {
             let octets = self.held(&event) as u64;
-            if let Event::Fetched { fetched, .. } = event {
-                held = held.saturating_add(octets);
-                if held > self.config.answer {
-                    return Err(self.too_long("octets", self.config.answer));
+            match event {
+                Event::Fetched { fetched, .. } => {
+                    held = held.saturating_add(octets);
+                    if held > self.config.answer {
+                        return Err(self.too_long("octets", self.config.answer));
+                    }
+                    all.push(fetched);
                 }
-                all.push(fetched);
+                Event::Skipped(start) => drop(unreadable.get_or_insert(start)),
+                _ => {}
             }
         }
-        Ok(all)
+        Ok((all, unreadable))
     }
 }
 
@@ -56,8 +82,8 @@ pub struct Fetching<'a> {
 }
 
 impl Fetching<'_> {
-    /// The next of [`Event::FetchBody`], [`Event::Body`], [`Event::BodyEnd`] and [`Event::Fetched`], `None` at the end.
-    /// Other events are kept for [`news`](ImapClient::news).
+    /// The next of [`Event::FetchBody`], [`Event::Body`], [`Event::BodyEnd`] and [`Event::Fetched`], `None` at the end; or
+    /// [`Event::Skipped`] in place of them, where what is told of a message cannot be read. If that comes behind octets, they may be wrong. Other events are kept for [`news`](ImapClient::news).
     ///
     /// # Errors
     /// [`ClientError`]; a refusal may come after some of what was asked for.
@@ -79,6 +105,7 @@ impl ImapClient {
                 | Event::Body(_)
                 | Event::BodyEnd
                 | Event::Fetched { .. }) => return Ok(Some(event)),
+                event @ Event::Skipped(_) if self.lacks(ticket) => return Ok(Some(event)),
                 other => self.note(other),
             }
         }

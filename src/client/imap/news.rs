@@ -86,10 +86,8 @@ impl ImapClient {
 
     /// Keeps what was not asked for.
     pub(super) fn note(&mut self, event: Event) {
-        match event {
-            Event::FetchBody { .. } | Event::Body(_) | Event::BodyEnd => return,
-            Event::Skipped(_) => self.skipped += 1,
-            _ => {}
+        if matches!(event, Event::FetchBody { .. } | Event::Body(_) | Event::BodyEnd) {
+            return;
         }
         let octets = self.held(&event);
         self.news.push(event, octets);

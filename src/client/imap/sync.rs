@@ -239,14 +239,14 @@ impl ImapClient {
         let mut fetch = Fetch::new(MessageSet::Uid(SequenceSet::all()), [FetchItem::Flags]);
         fetch.changed_since = since;
         let mut told = Told::default();
-        let skipped = self.skipped;
         let mut fetching = self.fetch(fetch).await?;
         while let Some(event) = fetching.next().await? {
-            if let Event::Fetched { uid, fetched } = event {
-                told.note(uid, &fetched);
+            match event {
+                Event::Fetched { uid, fetched } => told.note(uid, &fetched),
+                Event::Skipped(_) => told.unreadable = true,
+                _ => {}
             }
         }
-        told.unreadable = self.skipped != skipped;
         Ok(told)
     }
 

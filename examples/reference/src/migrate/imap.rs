@@ -221,7 +221,7 @@ impl Imap {
     ) -> Result<(), MigrateError> {
         for start in (0..uids.len()).step_by(BATCH as usize) {
             let batch = uids.at(start..(start + u64::from(BATCH)).min(uids.len()));
-            for fetched in self.client.items(MessageSet::from(batch), items.to_vec()).await? {
+            for fetched in self.client.readable_items(MessageSet::from(batch), items.to_vec()).await? {
                 let (mut uid, mut flags, mut date, mut sent, mut size) =
                     (None, FlagSet::new(), None, None, 0);
                 let mut like = DefaultHasher::new();
@@ -285,7 +285,7 @@ impl Imap {
             }
             Ok(false) => Err(not_given("the server does not give it")),
             Err(MigrateError::Client(ClientError::Refused(refusal))) => Err(not_given(&refusal.to_string())),
-            Err(MigrateError::Client(error @ ClientError::AnotherMessage)) => {
+            Err(MigrateError::Client(error @ (ClientError::AnotherMessage | ClientError::Unreadable(_)))) => {
                 Err(not_given(&error.to_string()))
             }
             Err(MigrateError::Client(error @ (ClientError::Io(_) | ClientError::Closed(_)))) => {
@@ -328,7 +328,7 @@ impl Imap {
         let asked = FetchAnnotations::new(vec![all], vec![AnnotationAttribute::VALUE]);
         let items = [FetchItem::Uid, FetchItem::Annotations(asked)];
         let mut found = BTreeMap::new();
-        for fetched in self.client.items(MessageSet::from(uids.clone()), items).await? {
+        for fetched in self.client.readable_items(MessageSet::from(uids.clone()), items).await? {
             let (mut uid, mut noted) = (None, Vec::new());
             for item in fetched.items {
                 match item {
