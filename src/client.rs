@@ -122,6 +122,14 @@ pub enum ClientError {
     /// what it said of it has not come as a whole. The connection goes on.
     #[error("part of the server's answer cannot be read: {0}")]
     Unreadable(String),
+    /// The server tells of fewer messages than it says that there are, when it is asked for all of them. The connection goes on.
+    #[error("the server says that there are {exists} messages, and tells of {told}")]
+    MessagesMissing {
+        /// How many it tells of.
+        told: u64,
+        /// How many there are.
+        exists: u32,
+    },
     /// The call cannot be made: not now, not with these arguments, or not with this server.
     #[error("{0}")]
     Misuse(#[from] Misuse),
@@ -142,9 +150,12 @@ impl ClientError {
                 matches!(why, Closed::Eof | Closed::TimedOut(_) | Closed::Refused(_) | Closed::Farewell)
             }
             Self::Refused(refusal) => refusal.is_temporary(),
-            Self::Body(_) | Self::AnotherMessage | Self::Unreadable(_) | Self::Misuse(_) | Self::Auth(_) => {
-                false
-            }
+            Self::Body(_)
+            | Self::AnotherMessage
+            | Self::Unreadable(_)
+            | Self::MessagesMissing { .. }
+            | Self::Misuse(_)
+            | Self::Auth(_) => false,
         }
     }
 }

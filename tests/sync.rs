@@ -8,9 +8,9 @@ mod world;
 use std::{future::pending, sync::Arc, time::Duration};
 
 use mailwright::{
-    client::{Endpoint, ImapClient, Replica, Security, SyncMethod},
+    client::{ClientError, Endpoint, ImapClient, Replica, Security, SyncMethod},
     imap_proto::{
-        client::Event,
+        client::{Config, Event},
         command::{Append, StoreOperation},
         response::Response,
     },
@@ -144,6 +144,14 @@ async fn scripted(answers: &'static [&'static str]) -> ImapClient {
 /// A server that can do this and answers so, one command after the other: what is before `|` is sent as it is, what is behind it has the tag
 /// before it. What is before `>`, if anything is, has to be in the command.
 async fn scripted_with(capabilities: &'static str, answers: &'static [&'static str]) -> ImapClient {
+    scripted_by(world::imap_config(Protection::Plain), capabilities, answers).await
+}
+
+async fn scripted_by(
+    config: Config,
+    capabilities: &'static str,
+    answers: &'static [&'static str],
+) -> ImapClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -162,8 +170,8 @@ async fn scripted_with(capabilities: &'static str, answers: &'static [&'static s
         }
         stream.read_line(&mut String::new()).await.unwrap();
     });
-    let config = Arc::new(world::imap_config(Protection::Plain));
-    ImapClient::connect(&Endpoint::new("127.0.0.1", port, Security::Plain), config).await.unwrap()
+    let endpoint = Endpoint::new("127.0.0.1", port, Security::Plain);
+    ImapClient::connect(&endpoint, Arc::new(config)).await.unwrap()
 }
 
 const ENABLED: &str = "* ENABLED QRESYNC\r\n|OK enabled";
@@ -328,4 +336,129 @@ async fn news_of_the_mailbox_that_is_left_are_not_those_of_the_other() {
         Some(Event::Expunged { .. } | Event::Unasked(_) | Event::Fetched { .. })
     ));
     client.noop().await.unwrap();
+}
+
+const OPENED: &str = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n* OK [HIGHESTMODSEQ 95] x\r\n";
+
+/// What a server that has mod-sequences tells once it does not tell again: nothing of it may be lost.
+#[tokio::test]
+async fn changes_that_cannot_be_read_are_asked_for_again() {
+    let known: Replica = "7 90\n1 ()\n2 ()\n3 ()\n".parse().unwrap();
+    let odd = "* 1 FETCH (UID 1 FLAGS NIL MODSEQ (95))\r\n";
+    let even = "* 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (95))\r\n";
+    let there = "UID SEARCH>* SEARCH 1 2 3\r\n|OK done".to_owned();
+    let resync = [
+        ENABLED.to_owned(),
+        format!("QRESYNC (7 90>{OPENED}{odd}|OK done"),
+        there.clone(),
+        format!("QRESYNC (7 90>{OPENED}{even}|OK done"),
+    ];
+    let changed_since = [
+        format!("CONDSTORE>{OPENED}|OK done"),
+        format!("CHANGEDSINCE 90>{odd}|OK done"),
+        there,
+        format!("CONDSTORE>{OPENED}|OK done"),
+        format!("CHANGEDSINCE 90>{even}|OK done"),
+    ];
+    for (capabilities, method, answers) in [
+        ("IMAP4rev1 ENABLE CONDSTORE QRESYNC", SyncMethod::Resync, &resync[..]),
+        ("IMAP4rev1 CONDSTORE", SyncMethod::ChangedSince, &changed_since),
+    ] {
+        let mut client = scripted_with(capabilities, leaked(answers)).await;
+        let mut replica = known.clone();
+        let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+        assert_eq!((synced.method, &replica), (method, &known));
+        assert!(synced.added.is_empty() && synced.changed.is_empty() && synced.removed.is_empty());
+        let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+        assert_eq!((synced.method, synced.changed), (method, uids("1")));
+        assert_eq!(replica.to_string(), "7 95\n1 (\\Seen)\n2 ()\n3 ()\n");
+    }
+}
+
+fn leaked(answers: &[String]) -> &'static [&'static str] {
+    let answers: Vec<&'static str> = answers.iter().map(|answer| &*answer.clone().leak()).collect();
+    answers.leak()
+}
+
+/// As many as before, for one that is new and one that is gone could not be read.
+#[tokio::test]
+async fn a_count_that_is_right_by_chance_is_not_believed() {
+    let odd = "* 3 FETCH (UID 4 FLAGS NIL MODSEQ (95))\r\n";
+    let there = "UID SEARCH>* SEARCH 1 2 4\r\n|OK done".to_owned();
+    let all = "(FLAGS)>* 1 FETCH (UID 1 FLAGS ())\r\n* 2 FETCH (UID 2 FLAGS ())\r\n* 3 FETCH (UID 4 FLAGS (x))\r\n|OK done".to_owned();
+    let resync = [
+        ENABLED.to_owned(),
+        format!("QRESYNC>{OPENED}* VANISHED (EARLIER) 3,x\r\n{odd}|OK done"),
+        there.clone(),
+        all.clone(),
+    ];
+    let changed_since =
+        [format!("CONDSTORE>{OPENED}|OK done"), format!("CHANGEDSINCE>{odd}|OK done"), there, all];
+    for (capabilities, answers) in
+        [("IMAP4rev1 ENABLE CONDSTORE QRESYNC", resync), ("IMAP4rev1 CONDSTORE", changed_since)]
+    {
+        let mut client = scripted_with(capabilities, leaked(&answers)).await;
+        let mut replica: Replica = "7 90\n1 ()\n2 ()\n3 ()\n".parse().unwrap();
+        let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+        assert_eq!((synced.added, synced.removed), (uids("4"), uids("3")), "{capabilities}");
+        assert_eq!(replica.to_string(), "7 95\n1 ()\n2 ()\n4 (x)\n");
+    }
+}
+
+/// EXISTS says that more are there than anything is told of.
+#[tokio::test]
+async fn messages_that_are_counted_are_not_gone() {
+    let known: Replica = "7 -\n1 ()\n2 ()\n3 ()\n".parse().unwrap();
+    let fetched = "* 2 FETCH (UID 2 FLAGS (x))\r\n|OK done";
+    let opened = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n|OK done";
+    for search in ["UID SEARCH>|OK done", "UID SEARCH>* SEARCH 2\r\n|OK done"] {
+        let answers = [opened, fetched, search, "NOOP>|OK done", "NOOP>|OK done"].map(str::to_owned);
+        let mut client = scripted_with("IMAP4rev1", leaked(&answers)).await;
+        let mut replica = known.clone();
+        let error = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap_err();
+        assert!(matches!(error, ClientError::MessagesMissing { told: 1, exists: 3 }), "{error}");
+        assert_eq!(replica, known);
+        client.noop().await.unwrap();
+    }
+    // An EXISTS that cannot be read leaves nothing to go by.
+    let answers = &["* -3 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n|OK done", "NOOP>|OK done"];
+    let mut client = scripted_with("IMAP4rev1", answers).await;
+    let mut replica = known.clone();
+    let error = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreadable(_)) && replica == known, "{error}");
+    client.noop().await.unwrap();
+    // They went away while they were asked for, which may be told late.
+    for (search, noop) in [
+        ("UID SEARCH>* SEARCH 2\r\n* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n|OK done", "NOOP>|OK done"),
+        ("UID SEARCH>* SEARCH 2\r\n|OK done", "NOOP>* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n|OK done"),
+    ] {
+        let answers = [opened, fetched, search, noop].map(str::to_owned);
+        let mut client = scripted_with("IMAP4rev1", leaked(&answers)).await;
+        let mut replica = known.clone();
+        let synced = client.sync(MailboxName::inbox(), true, &mut replica).await.unwrap();
+        assert_eq!((synced.removed, synced.changed), (uids("1,3"), uids("2")));
+    }
+}
+
+/// Nobody has so many messages as a server may name.
+#[tokio::test]
+async fn what_is_told_of_a_mailbox_is_bounded() {
+    let flags: String = (1..2_000).map(|uid| format!("* 1 FETCH (UID {uid} FLAGS ())\r\n")).collect();
+    let vanished: String =
+        (1..5_000).map(|uid| format!("* VANISHED (EARLIER) {}\r\n", 10_000 - 2 * uid)).collect();
+    let keywords = (1..900).map(|number| format!("k{number}")).collect::<Vec<_>>().join(" ");
+    let keywords = format!("* 1 FETCH (UID 1 FLAGS ({keywords}))\r\n");
+    let many = "* 1 FETCH (UID 1 FLAGS ())\r\n".repeat(5_000);
+    for (told, fits) in [(flags, false), (vanished, false), (keywords, false), (many, true)] {
+        let mut config = world::imap_config(Protection::Plain);
+        config.answer = 30_000;
+        let answers = [ENABLED.to_owned(), format!("{OPENED}{told}|OK done"), "|OK done".to_owned()];
+        let mut client = scripted_by(config, "IMAP4rev1 ENABLE CONDSTORE QRESYNC", leaked(&answers)).await;
+        let mut replica: Replica = "7 90\n1 ()\n2 ()\n3 ()\n".parse().unwrap();
+        let outcome = client.sync(MailboxName::inbox(), true, &mut replica).await;
+        match outcome {
+            Ok(_) => assert!(fits),
+            Err(error) => assert!(!fits && error.to_string().contains("30000"), "{error}"),
+        }
+    }
 }

@@ -102,6 +102,7 @@ mod news;
 mod replica;
 mod request;
 mod sync;
+mod told;
 mod unread;
 
 use std::{ops::ControlFlow, sync::Arc};
@@ -118,7 +119,7 @@ use mailwright_imap_proto::{
 use mailwright_line_proto::{Authenticate, Login, Secret, Ticket, sasl::Credentials};
 use mailwright_mail_model::{FlagSet, MailboxName, Uid, query::Query};
 
-use self::{news::News, unread::unread};
+use self::{news::News, told::Count, unread::unread};
 use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
 use crate::service::entropy;
 
@@ -164,6 +165,8 @@ pub struct ImapClient {
     idling: Option<Ticket<Idle>>,
     /// Whether QRESYNC is enabled; `None` before it was asked for.
     resync: Option<bool>,
+    /// How many messages there are, since a copy was last brought up to date.
+    count: Count,
 }
 
 impl ImapClient {
@@ -182,6 +185,7 @@ impl ImapClient {
             fetching: None,
             idling: None,
             resync: None,
+            count: Count::default(),
         };
         loop {
             if let Event::Greeting { preauthenticated, .. } = client.link.next().await? {

@@ -89,6 +89,7 @@ impl ImapClient {
         if matches!(event, Event::FetchBody { .. } | Event::Body(_) | Event::BodyEnd) {
             return;
         }
+        self.count.note(&event);
         let octets = self.held(&event);
         self.news.push(event, octets);
     }

@@ -1,17 +1,20 @@
 //! Keeping a copy of a mailbox: what has changed since it was seen last, told by the server where it can (RFC 7162),
 //! found out where it cannot.
 
-use std::collections::BTreeMap;
-
 use mailwright_imap_proto::{
     MessageSet, SequenceSet,
     client::{Event, Opened},
     command::{Enable, Fetch, FetchItem, Resync, Search, SearchReturn, Select},
-    response::{Capabilities, Fetched, Response},
+    response::{Capabilities, Response},
 };
 use mailwright_mail_model::{FlagSet, MailboxName, ModSeq, Uid, UidSet, query::Query};
 
-use super::{ImapClient, Replica, idle::is_of_mailbox};
+use super::{
+    ImapClient, Replica,
+    idle::is_of_mailbox,
+    told::{Count, Told},
+    unread::{is_exists, unread},
+};
 use crate::client::ClientError;
 
 /// How a copy is brought up to date, from the least to the most that the server does for it.
@@ -44,22 +47,12 @@ pub struct Synced {
     pub removed: UidSet,
 }
 
-/// What is told of messages. All the rest is as it was, so that little is copied of a large mailbox.
-#[derive(Default)]
-struct Told {
-    /// Whether it is all there is, and what it does not name is gone.
-    whole: bool,
-    flags: BTreeMap<Uid, FlagSet>,
-    gone: UidSet,
-    /// Whether something could not be read that may have told of a message.
-    unreadable: bool,
-}
-
 impl ImapClient {
     /// Opens a mailbox and brings a copy of it up to date, with as little said as the server is able to.
     ///
     /// What changes while this runs is told as [`news`](Self::news), and by the next call. News of the mailbox that was open before are
-    /// dropped.
+    /// dropped. If what is told of a message cannot be read, its flags stay as they were, and the next call asks again for all that has
+    /// changed; one that is new has none until then.
     ///
     /// ```no_run
     /// # use mailwright::client::{ClientError, ImapClient, Replica};
@@ -75,7 +68,9 @@ impl ImapClient {
     /// ```
     ///
     /// # Errors
-    /// [`ClientError`]; the copy is as it was then.
+    /// [`ClientError`]; the copy is as it was then. [`ClientError::MessagesMissing`] if the server tells of fewer messages than it says that
+    /// there are; [`ClientError::Closed`] if what it tells takes more than [`Config::answer`](mailwright_imap_proto::client::Config::answer)
+    /// octets, which are counted as they are held here, or is of more messages than there are.
     pub async fn sync(
         &mut self,
         mailbox: MailboxName,
@@ -132,6 +127,7 @@ impl ImapClient {
             removed: before.keys().copied().filter(is_gone).collect(),
             opened,
         };
+        let unreadable = told.unreadable;
         if told.whole {
             replica.flags = told.flags;
         } else {
@@ -140,7 +136,12 @@ impl ImapClient {
             }
             replica.flags.extend(told.flags);
         }
-        (replica.uid_validity, replica.mod_seq) = (synced.opened.uid_validity, synced.opened.highest_mod_seq);
+        replica.uid_validity = synced.opened.uid_validity;
+        replica.mod_seq = match unreadable {
+            false => synced.opened.highest_mod_seq,
+            // What could not be read is told again the next time.
+            true => replica.mod_seq.filter(|_| same),
+        };
         Ok(synced)
     }
 
@@ -168,23 +169,33 @@ impl ImapClient {
     async fn open_listening(&mut self, select: Select) -> Result<(Box<Opened>, Told), ClientError> {
         self.settle().await?;
         let ticket = self.link.machine().call(select)?;
-        let mut told = Told::default();
+        let (mut told, mut unreadable) = (Told::default(), None);
         // What was told before is about numbers that mean nothing any more, and what it says is found out now.
         self.news.retain(|event| !is_of_mailbox(event));
         loop {
             match self.link.next().await? {
-                Event::Select(answered, outcome) if answered == ticket => return Ok((outcome?, told)),
+                Event::Select(answered, outcome) if answered == ticket => {
+                    let opened = outcome?;
+                    self.count = Count::of(opened.messages);
+                    return unreadable.map_or(Ok((opened, told)), Err);
+                }
                 // RFC 7162 §3.2.11: until here it was about the mailbox that was open.
                 Event::MailboxClosed => {
-                    told = Told::default();
+                    (told, unreadable) = (Told::default(), None);
                     self.news.retain(|event| !is_of_mailbox(event));
                 }
                 Event::Fetched { uid, fetched } => told.note(uid, &fetched),
-                Event::Unasked(Response::Vanished { earlier: true, uids }) => {
-                    told.gone = told.gone.union(&uids);
+                Event::Unasked(Response::Vanished { earlier: true, uids }) => told.gone.add(&uids),
+                Event::Skipped(start) if self.lacks(ticket) => {
+                    told.unreadable = true;
+                    // Without it, nothing that is told adds up.
+                    if is_exists(&start) {
+                        unreadable.get_or_insert_with(|| unread(&start));
+                    }
                 }
                 other => self.note(other),
             }
+            self.bound(&told)?;
         }
     }
 
@@ -197,11 +208,16 @@ impl ImapClient {
         same: bool,
         told: Told,
     ) -> Result<Told, ClientError> {
+        let messages = opened.messages as usize;
         match *method {
             SyncMethod::Full => {}
             SyncMethod::Resync => {
-                let told = told.in_order();
-                if told.count(before) == opened.messages as usize {
+                let mut told = told.in_order();
+                if told.unreadable && told.count(before) == messages {
+                    // One that is new and one that is gone, of neither of which it could be read.
+                    told.only(&self.all_uids().await?, before);
+                }
+                if told.count(before) == messages {
                     return Ok(told);
                 }
             }
@@ -210,42 +226,70 @@ impl ImapClient {
                     true => Told::default(),
                     false => self.all_flags(before.mod_seq).await?,
                 };
-                if told.count(before) != opened.messages as usize {
-                    let there = self.all_uids(opened).await?;
-                    told.flags.retain(|uid, _| there.contains(*uid));
-                    let gone = before.flags.keys().copied().filter(|uid| !there.contains(*uid));
-                    told.gone = gone.collect();
+                if told.unreadable || told.count(before) != messages {
+                    told.only(&self.all_uids().await?, before);
                 }
-                if told.count(before) == opened.messages as usize {
+                if told.count(before) == messages {
                     return Ok(told);
                 }
             }
         }
         // What does not add up was told by a server that cannot do what it says.
         *method = SyncMethod::Full;
-        let mut all = if opened.messages > 0 { self.all_flags(None).await? } else { Told::default() };
-        let count = self.told_exists().unwrap_or(opened.messages);
-        if all.unreadable || all.flags.len() < count as usize {
-            // A response that cannot be read is no sign that its message is gone.
-            for uid in self.all_uids(opened).await?.iter() {
-                let known = || before.flags.get(&uid).filter(|_| same).cloned().unwrap_or_default();
-                all.flags.entry(uid).or_insert_with(known);
-            }
+        let mut all = if messages > 0 { self.all_flags(None).await? } else { Told::default() };
+        if all.flags.len() as u64 > self.count.ever {
+            return Err(self.too_long("messages, which is all that the mailbox has", self.count.ever));
         }
-        Ok(Told { whole: true, ..all })
+        if all.unreadable || all.flags.len() < self.count.now as usize {
+            // A response that cannot be read is no sign that its message is gone.
+            let least = self.count.now;
+            for uid in self.all_uids().await?.iter() {
+                // Those that came meanwhile are told of the next time.
+                let is_old = opened.uid_next.is_none_or(|next| uid < next);
+                let known = || before.flags.get(&uid).filter(|_| same).cloned().unwrap_or_default();
+                all.flags.entry(uid).or_insert_with(|| {
+                    all.unreadable |= is_old;
+                    known()
+                });
+            }
+            self.all_told(all.flags.len() as u64, least).await?;
+        }
+        all.whole = true;
+        Ok(all)
+    }
+
+    /// Whether it is of all messages that something was told, of which there were so many before.
+    async fn all_told(&mut self, told: u64, before: u32) -> Result<(), ClientError> {
+        if told < u64::from(self.count.now.min(before)) {
+            // RFC 9051 §7.5.1: others may be gone of which the server could not tell until now.
+            self.noop().await?;
+        }
+        match self.count.now.min(before) {
+            exists if told < u64::from(exists) => Err(ClientError::MessagesMissing { told, exists }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is kept is bounded.
+    fn bound(&mut self, told: &Told) -> Result<(), ClientError> {
+        match told.octets() > self.config.answer {
+            true => Err(self.too_long("octets", self.config.answer)),
+            false => Ok(()),
+        }
     }
 
     async fn all_flags(&mut self, since: Option<ModSeq>) -> Result<Told, ClientError> {
         let mut fetch = Fetch::new(MessageSet::Uid(SequenceSet::all()), [FetchItem::Flags]);
         fetch.changed_since = since;
         let mut told = Told::default();
-        let mut fetching = self.fetch(fetch).await?;
-        while let Some(event) = fetching.next().await? {
+        self.fetch(fetch).await?;
+        while let Some(event) = self.next_fetched().await? {
             match event {
                 Event::Fetched { uid, fetched } => told.note(uid, &fetched),
                 Event::Skipped(_) => told.unreadable = true,
                 _ => {}
             }
+            self.bound(&told)?;
         }
         Ok(told)
     }
@@ -253,39 +297,16 @@ impl ImapClient {
     /// The UIDs of all messages: in ranges, where the server can tell them so (RFC 4731), which are few octets for any number of them.
     ///
     /// No more than there are messages, for each is kept with its flags.
-    async fn all_uids(&mut self, opened: &Opened) -> Result<UidSet, ClientError> {
+    async fn all_uids(&mut self) -> Result<UidSet, ClientError> {
         let mut search = Search::new(Query::all());
         let ranges = |all: &Capabilities| all.has("ESEARCH") || all.has("IMAP4rev2");
         if self.capabilities().is_some_and(ranges) {
             search.returns = Some(SearchReturn::all());
         }
         let all: UidSet = self.call(search).await?.into_iter().filter_map(Uid::new).collect();
-        let limit = u64::from(self.told_exists().map_or(opened.messages, |told| told.max(opened.messages)));
-        match all.len() > limit {
-            true => Err(self.too_long("messages, which is all that the mailbox has", limit)),
+        match all.len() > self.count.ever {
+            true => Err(self.too_long("messages, which is all that the mailbox has", self.count.ever)),
             false => Ok(all),
         }
-    }
-}
-
-impl Told {
-    fn note(&mut self, uid: Option<Uid>, fetched: &Fetched) {
-        if let (Some(uid), Some(flags)) = (uid, fetched.flags()) {
-            self.flags.insert(uid, flags.flags.clone());
-        }
-    }
-
-    /// What is there is not gone, whatever was said of it before.
-    fn in_order(mut self) -> Self {
-        self.gone = self.gone.difference(&self.flags.keys().copied().collect());
-        self
-    }
-
-    /// How many messages there are, by this.
-    fn count(&self, before: &Replica) -> usize {
-        let new = self.flags.keys().filter(|uid| !before.flags.contains_key(*uid)).count();
-        // Not the other way round: servers may name four thousand million.
-        let gone = before.flags.keys().filter(|uid| self.gone.contains(**uid)).count();
-        before.flags.len() + new - gone
     }
 }

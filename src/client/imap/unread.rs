@@ -22,3 +22,9 @@ impl ImapClient {
 pub(super) fn unread(start: &[u8]) -> ClientError {
     ClientError::Unreadable(start.escape_ascii().to_string())
 }
+
+/// Whether it begins as what says how many messages there are.
+pub(super) fn is_exists(start: &[u8]) -> bool {
+    let word = start.split(|octet| *octet == b' ').nth(2).unwrap_or_default();
+    word.trim_ascii_end().eq_ignore_ascii_case(b"EXISTS")
+}
