@@ -126,3 +126,31 @@ fn it_is_known_whose_answer_lacks_something() {
     // One of them is gone, and nobody knows which.
     assert_eq!(of("* 2 FETCH (FLAGS NIL)"), ([1, 0, 0, 0], None));
 }
+
+/// What NOTIFY tells of other mailboxes answers no question about this one (RFC 5465 §5.4).
+#[test]
+fn what_is_told_of_other_mailboxes_is_no_answer() {
+    let mut desk = Desk::selected();
+    desk.client.call(Status::new(MailboxName::inbox(), [StatusItem::Messages])).unwrap();
+    let events = desk.hear(
+        "* STATUS Other (MESSAGES 99)\r\n* STATUS inbox (MESSAGES 1)\r\n* STATUS Third (MESSAGES 98)\r\naaaa2 OK x\r\n",
+    );
+    let [
+        Event::Unasked(Response::MailboxStatus(_)),
+        Event::Unasked(Response::MailboxStatus(_)),
+        Event::Status(_, Ok(Some(status))),
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(status.messages, Some(1));
+    desk.client.call(List::new("", "INBOX")).unwrap();
+    let events = desk.hear("* LIST (\\NonExistent) \"/\" Two\r\n* LIST () \"/\" Inbox\r\naaaa3 OK x\r\n");
+    let [Event::Unasked(Response::List(gone)), Event::List(_, Ok(listed))] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(
+        (&*gone.name.text(), listed.len(), listed[0].mailbox()),
+        ("Two", 1, Some(&MailboxName::inbox()))
+    );
+}

@@ -9,6 +9,7 @@ use mailwright_mail_model::thread::Threads;
 
 use super::{
     Client, Event, Phase, Session,
+    about::About,
     event::{Opened, Outcome},
     request::Call,
     skipped::asked_for,
@@ -40,6 +41,8 @@ pub(super) struct Pending {
     of_messages: bool,
     /// The responses that it asks for.
     asks_for: &'static [&'static str],
+    /// The mailboxes that they have to be of.
+    pub(super) about: About,
 }
 
 impl Pending {
@@ -271,6 +274,7 @@ impl Client {
         let pending = Pending {
             id,
             asks_for: asked_for(name),
+            about: About::of(command),
             kind,
             muted: false,
             collected: 0,

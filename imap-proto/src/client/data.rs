@@ -19,6 +19,7 @@ impl Client {
         };
         let wanted = |call: &Pending| {
             answered.is_none_or(|id| id == Some(call.id))
+                && call.about.takes(&response)
                 && matches!(
                     (&call.kind, &response),
                     (Kind::List(_) | Kind::Rlist(_), Response::List(_))

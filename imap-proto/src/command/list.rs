@@ -83,7 +83,7 @@ impl List {
             .collect()
     }
 
-    fn patterns(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.pattern).chain(self.more_patterns.iter().map(String::as_str))
     }
 

@@ -18,6 +18,8 @@ pub struct Listed {
     pub delimiter: Option<char>,
     /// Its name.
     pub name: ListedName,
+    /// The name that it had before, or by which it was asked for, if the server says so (RFC 9051 §6.3.9.7).
+    pub old_name: Option<ListedName>,
 }
 
 /// A name as a server lists it.
@@ -158,7 +160,7 @@ impl From<MailboxName> for ListedName {
 impl Listed {
     /// A mailbox whose levels are separated by `/`, with these attributes.
     pub fn new(name: impl Into<ListedName>, attributes: Vec<ListAttribute>) -> Self {
-        Self { attributes, delimiter: Some(MailboxName::SEPARATOR), name: name.into() }
+        Self { attributes, delimiter: Some(MailboxName::SEPARATOR), name: name.into(), old_name: None }
     }
 
     /// The answer to `LIST "" ""`: the delimiter, and the name of the root, which is empty (RFC 9051 §6.3.9).
@@ -167,6 +169,7 @@ impl Listed {
             attributes: vec![ListAttribute::NoSelect],
             delimiter: Some(MailboxName::SEPARATOR),
             name: ListedName::Other(Bytes::new()),
+            old_name: None,
         }
     }
 
@@ -239,13 +242,32 @@ impl Listed {
         reader.space()?;
         let name = ListedName::read(reader)?;
         // RFC 5258 §6: extended data items may follow.
+        let mut old_name = None;
         if reader.input.peek() == Some(b' ') {
             reader.space()?;
             if !reader.input.is_empty() {
+                old_name = extended(&mut reader.clone());
                 reader.skip_value()?;
             }
         }
-        Ok(Self { attributes, delimiter, name })
+        Ok(Self { attributes, delimiter, name, old_name })
+    }
+}
+
+/// The OLDNAME among extended data items. What else is there, and however it is written, is passed over.
+fn extended(reader: &mut Reader<'_>) -> Option<ListedName> {
+    reader.open().ok()?;
+    loop {
+        let name = reader.astring().ok()?;
+        reader.space().ok()?;
+        if name.eq_ignore_ascii_case(b"OLDNAME") {
+            reader.open().ok()?;
+            return ListedName::read(reader).ok();
+        }
+        reader.skip_value().ok()?;
+        if reader.closes().ok()? {
+            return None;
+        }
     }
 }
 
@@ -332,5 +354,8 @@ mod tests {
             read("* LIST () \"/\" x (\"CHILDINFO\" (\"SUBSCRIBED\"))").name.name().unwrap().as_str(),
             "x"
         );
+        let renamed = read("* LIST () \"/\" y (\"CHILDINFO\" (\"SUBSCRIBED\") \"OLDNAME\" (\"&AOk-\"))");
+        assert_eq!((renamed.name.text(), renamed.old_name.unwrap().text()), ("y".into(), "\u{e9}".into()));
+        assert_eq!(read("* LIST () \"/\" y (OLDNAME x)").old_name, None);
     }
 }
