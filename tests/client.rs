@@ -5,6 +5,8 @@
 mod bodies;
 #[path = "client/gssapi.rs"]
 mod gssapi;
+#[path = "client/many.rs"]
+mod many;
 #[path = "client/middle.rs"]
 mod middle;
 #[path = "client/policy.rs"]

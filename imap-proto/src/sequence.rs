@@ -41,6 +41,38 @@ impl MessageSet {
         }
     }
 
+    /// The same UIDs in sets that are written in about so many octets each, for servers take lines of so many only: 8,192 (RFC 7162 §4),
+    /// some of them more. One command for each set does what one for all of them would, step by step.
+    ///
+    /// Sequence numbers stay together, for they may mean other messages once the first command is done.
+    ///
+    /// ```
+    /// use mailwright_imap_proto::MessageSet;
+    /// use mailwright_mail_model::UidSet;
+    ///
+    /// let uids: UidSet = "1:3,5,7,9:100".parse()?;
+    /// let sets = MessageSet::from(uids).split(6);
+    /// let written: Vec<_> = sets.iter().map(|set| set.set().to_string()).collect();
+    /// assert_eq!(written, ["1:3,5", "7", "9:100"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn split(self, octets: usize) -> Vec<Self> {
+        let Self::Uid(SequenceSet { ranges, saved: false }) = self else { return vec![self] };
+        let (mut sets, mut set, mut written) = (Vec::new(), Vec::new(), 0);
+        for range in ranges {
+            let length = Ranges(&[range]).to_string().len() + 1;
+            // No comma stands behind the last.
+            if written + length > octets.saturating_add(1) && !set.is_empty() {
+                sets.push(std::mem::take(&mut set));
+                written = 0;
+            }
+            written += length;
+            set.push(range);
+        }
+        sets.push(set);
+        sets.into_iter().map(|ranges| Self::Uid(SequenceSet { ranges, saved: false })).collect()
+    }
+
     /// The messages meant, among those the client knows; `saved` is what `$` stands for. UIDs that are not there are
     /// passed over.
     ///
@@ -246,7 +278,16 @@ impl fmt::Display for SequenceSet {
         if self.saved {
             return formatter.write_str("$");
         }
-        for (index, (first, last)) in self.ranges.iter().enumerate() {
+        Ranges(&self.ranges).fmt(formatter)
+    }
+}
+
+/// Ranges as they are written.
+struct Ranges<'a>(&'a [(Number, Number)]);
+
+impl fmt::Display for Ranges<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (first, last)) in self.0.iter().enumerate() {
             if index > 0 {
                 formatter.write_str(",")?;
             }
@@ -320,6 +361,24 @@ pub(crate) mod tests {
             parse("1").unwrap().sequence_numbers_in(&empty),
             Err(GrammarError::OutOfRange { messages: 0 })
         );
+    }
+
+    #[test]
+    fn sets_are_split_where_they_are_long() {
+        let uids: UidSet = (1..=50_000_u32).filter_map(|number| Uid::new(number * 3)).collect();
+        let sets = MessageSet::from(uids.clone()).split(7_000);
+        assert!(sets.iter().all(|set| set.is_uid() && set.set().to_string().len() <= 7_000));
+        assert!(sets.len() < 51, "{}", sets.len());
+        let again = sets.iter().fold(UidSet::new(), |all, set| all.union(&set.set().uids_in(&uids)));
+        assert_eq!(again, uids);
+        for whole in [
+            MessageSet::from(UidSet::new()),
+            MessageSet::from(Uid::MAX),
+            MessageSet::Uid(SequenceSet::saved()),
+            MessageSet::Sequence(parse("1,3,5,7").unwrap()),
+        ] {
+            assert_eq!(whole.clone().split(3), [whole]);
+        }
     }
 
     proptest! {

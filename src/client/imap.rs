@@ -98,6 +98,7 @@ mod append;
 mod body;
 mod fetch;
 mod idle;
+mod many;
 mod news;
 mod replica;
 mod request;
@@ -105,19 +106,15 @@ mod sync;
 mod told;
 mod unread;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use mailwright_imap_proto::{
-    MessageSet,
     client::{Capability, Client, Compress, Config, Event, Idle, Logout, Noop, Opened, StartTls},
-    command::{
-        Copy, CopyUid, Create, Delete, Expunge, Fetch, List, Move, Namespace, Rename, Search, Select, Status,
-        StatusItem, Store, StoreOperation,
-    },
+    command::{Create, Delete, Fetch, List, Namespace, Rename, Search, Select, Status, StatusItem},
     response::{Capabilities, Listed, MailboxStatus, Namespaces},
 };
 use mailwright_line_proto::{Authenticate, Login, Secret, Ticket, sasl::Credentials};
-use mailwright_mail_model::{FlagSet, MailboxName, Uid, query::Query};
+use mailwright_mail_model::{MailboxName, Uid, query::Query};
 
 use self::{news::News, told::Count, unread::unread};
 use super::{ClientError, Endpoint, Refusal, link::Link, login::NoLogin};
@@ -162,6 +159,8 @@ pub struct ImapClient {
     preauthenticated: bool,
     /// A FETCH that was not read to its end, and an IDLE that was not ended.
     fetching: Option<Ticket<Fetch>>,
+    /// What is left of it, where it is sent as several.
+    to_fetch: VecDeque<Fetch>,
     idling: Option<Ticket<Idle>>,
     /// Whether QRESYNC is enabled; `None` before it was asked for.
     resync: Option<bool>,
@@ -183,6 +182,7 @@ impl ImapClient {
             news: News::default(),
             preauthenticated: false,
             fetching: None,
+            to_fetch: VecDeque::new(),
             idling: None,
             resync: None,
             count: Count::default(),
@@ -270,7 +270,8 @@ impl ImapClient {
         }
     }
 
-    /// Calls anything, and waits for its answer.
+    /// Calls anything, and waits for its answer. It is sent as it is: of many UIDs, the named methods make as many commands as it takes, and
+    /// [`MessageSet::split`](mailwright_imap_proto::MessageSet::split) helps others to.
     ///
     /// # Errors
     /// [`ClientError`]; [`ClientError::Unreadable`] if not all of the answer could be read, so that no answer is taken for a whole one that
@@ -295,6 +296,7 @@ impl ImapClient {
 
     /// Ends what an earlier caller left in the middle.
     async fn settle(&mut self) -> Result<(), ClientError> {
+        self.to_fetch.clear();
         if let Some(ticket) = self.idling {
             self.link.machine().cancel(ticket);
         }
@@ -335,51 +337,6 @@ impl ImapClient {
         let mut search = Search::new(query);
         search.by_uid = true;
         Ok(self.call(search).await?.into_iter().filter_map(Uid::new).collect())
-    }
-
-    /// Changes flags.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn store(
-        &mut self,
-        messages: impl Into<MessageSet>,
-        operation: StoreOperation,
-        flags: FlagSet,
-    ) -> Result<(), ClientError> {
-        self.call(Store::new(messages.into(), operation, flags)).await
-    }
-
-    /// Copies messages; where to, if the server tells.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn copy(
-        &mut self,
-        messages: impl Into<MessageSet>,
-        to: MailboxName,
-    ) -> Result<Option<CopyUid>, ClientError> {
-        self.call(Copy::new(messages.into(), to)).await
-    }
-
-    /// Moves messages (RFC 6851); where to, if the server tells.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn move_to(
-        &mut self,
-        messages: impl Into<MessageSet>,
-        to: MailboxName,
-    ) -> Result<Option<CopyUid>, ClientError> {
-        self.call(Move::new(messages.into(), to)).await
-    }
-
-    /// Removes what is marked `\Deleted`. Which messages those were is among the [`news`](Self::news).
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn expunge(&mut self) -> Result<(), ClientError> {
-        self.call(Expunge::new(None)).await
     }
 
     /// The mailboxes that match a pattern: `*` stands for anything, `%` for anything but the delimiter.

@@ -60,6 +60,18 @@ pub struct CopyUid {
 }
 
 impl CopyUid {
+    /// Both together, if they say the same of the mailbox copied to and the second tells of later messages.
+    pub fn and(self, later: &Self) -> Option<Self> {
+        let follows =
+            self.source.last() < later.source.first() && self.destination.last() < later.destination.first();
+        let and = || Self {
+            uid_validity: self.uid_validity,
+            source: self.source.union(&later.source),
+            destination: self.destination.union(&later.destination),
+        };
+        (follows && self.uid_validity == later.uid_validity).then(and)
+    }
+
     /// Copies of `source` with the UIDs `destination`.
     pub fn new(uid_validity: UidValidity, source: UidSet, destination: UidSet) -> Self {
         Self { uid_validity, source, destination }

@@ -8,19 +8,28 @@ use mailwright_imap_proto::{
     response::Fetched,
 };
 
-use super::{ImapClient, unread::unread};
+use super::{ImapClient, many::parts, unread::unread};
 use crate::client::ClientError;
 
 impl ImapClient {
     /// Asks for items of messages, their octets among them, and gives what comes one by one: also what the server says of other messages
     /// meanwhile. For the octets of one message there is [`body`](Self::body).
+    /// Of many messages that are scattered, several commands ask.
     ///
     /// # Errors
     /// [`ClientError`] if it cannot be called; the server's refusal comes from [`Fetching::next`].
     pub async fn fetch(&mut self, fetch: Fetch) -> Result<Fetching<'_>, ClientError> {
         self.settle().await?;
-        self.fetching = Some(self.link.machine().call(fetch)?);
+        self.to_fetch = parts(fetch).into();
+        self.fetch_next()?;
         Ok(Fetching { client: self })
+    }
+
+    fn fetch_next(&mut self) -> Result<(), ClientError> {
+        if let Some(part) = self.to_fetch.pop_front() {
+            self.fetching = Some(self.link.machine().call(part)?);
+        }
+        Ok(())
     }
 
     /// Asks for small items of messages: flags, sizes, envelopes, structures. All of them are held, so do not ask for
@@ -99,7 +108,11 @@ impl ImapClient {
             match self.link.next().await? {
                 Event::Fetch(answered, outcome) if answered == ticket => {
                     self.fetching = None;
-                    outcome?;
+                    if let Err(refused) = outcome {
+                        self.to_fetch.clear();
+                        return Err(refused.into());
+                    }
+                    self.fetch_next()?;
                 }
                 event @ (Event::FetchBody { .. }
                 | Event::Body(_)

@@ -33,12 +33,17 @@ impl ImapClient {
             let ticket = self.link.machine().call(Idle)?;
             let again = Instant::now() + LEAST.min(self.config.idle);
             self.idling = Some(ticket);
+            let mut begun = false;
             while self.idling.is_some() {
                 let event = tokio::select! {
                     event = self.link.next() => event?,
                     () = &mut stop, if !stopped => {
                         stopped = true;
                         self.link.machine().cancel(ticket);
+                        if !begun {
+                            // Nobody knows when it will begin. The next call ends it.
+                            return Ok(self.news.take_first(is_change));
+                        }
                         continue;
                     }
                 };
@@ -47,7 +52,7 @@ impl ImapClient {
                         self.idling = None;
                         outcome?;
                     }
-                    Event::Idling(_) => {}
+                    Event::Idling(_) => begun = true,
                     event => {
                         if is_change(&event) {
                             self.link.machine().cancel(ticket);
