@@ -15,7 +15,7 @@ use mailwright_imap_proto::{
     MessageSet, SequenceSet,
     client::{Capability, Check, Close, Config, Event, Idle, Logout, Noop, StartTls},
     command::{
-        Append, Copy, Create, Enable, Expunge, Fetch, FetchItem, List, Search, SetQuota, Store,
+        Append, Copy, Create, Enable, Expunge, Fetch, FetchItem, List, Search, Select, SetQuota, Store,
         StoreOperation,
     },
     response::Leniency,
@@ -179,6 +179,43 @@ fn what_is_collected_is_bounded() {
     let why = desk.closes(&"* LIST () \"/\" x\r\n".repeat(1000));
     let what = "octets of responses and numbers";
     assert_eq!(why, Closed::Misbehaved(PeerMisbehaved::TooLongAnswer { what, limit: 10_000 }));
+}
+
+/// Some servers send an empty line behind a literal or an answer.
+#[test]
+fn an_empty_line_is_passed_over() {
+    let mut desk = Desk::selected();
+    let noop = desk.client.call(Noop).unwrap();
+    let events = desk.hear("\r\naaaa2 OK done\r\n");
+    assert!(matches!(&events[..], [Event::Skipped(line), Event::Noop(_, Ok(()))] if line.is_empty()));
+    assert!(!desk.client.skipped().is_of(noop));
+    let mut strict = config();
+    strict.leniency = Leniency::strict();
+    let why = Desk::logged_in(strict).closes("\r\n");
+    assert!(matches!(why, Closed::Misbehaved(PeerMisbehaved::BadReply { .. })), "{why:?}");
+}
+
+#[test]
+fn who_hangs_up_says_why() {
+    for (line, said) in [
+        ("* BYE [UNAVAILABLE] going down\r\n", "[UNAVAILABLE] going down"),
+        ("* BYE [X-ODD a b] x\r\n", "[X-ODD a b] x"),
+        ("* BYE [ALERT]\r\n", "[ALERT] -"),
+        ("* BYE later\r\n", "later"),
+    ] {
+        assert_eq!(Desk::new(config()).closes(line), Closed::Refused(said.to_owned()));
+        assert_eq!(Desk::selected().closes(line), Closed::Refused(said.to_owned()));
+    }
+}
+
+/// RFC 8474 §4.2
+#[test]
+fn a_mailbox_has_an_identity() {
+    let mut desk = Desk::selected();
+    desk.client.call(Select::new(name("x"), false)).unwrap();
+    let events = desk.hear("* OK [MAILBOXID (F2212ea87-6097)] Ok\r\naaaa2 OK done\r\n");
+    let [Event::Select(_, Ok(opened))] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(opened.mailbox_id.as_deref(), Some("F2212ea87-6097"));
 }
 
 #[test]

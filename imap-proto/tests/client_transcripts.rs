@@ -287,7 +287,7 @@ fn extensions() {
             "read_only: true",
             "Unselect(Ticket(8), Ok(()))",
             "Notice(Status { kind: Ok, code: Some(Alert)",
-            "Closed(Refused(\"go there\"))",
+            "Closed(Refused(\"[REFERRAL imap://evil.example/] go there\"))",
         ],
     );
 }

@@ -223,6 +223,8 @@ pub struct Opened {
     pub permanent_flags: Option<FlagList>,
     /// The highest mod-sequence.
     pub highest_mod_seq: Option<ModSeq>,
+    /// The identity of the mailbox, which stays when it is renamed (RFC 8474 §4.2).
+    pub mailbox_id: Option<String>,
     /// What can be noted about messages, if the server says so (RFC 5257 §4.1).
     pub annotations: Option<AnnotationSupport>,
     /// Whether it can only be read.

@@ -29,7 +29,11 @@ impl Client {
     pub(super) fn response(&mut self, octets: &Bytes, alone: bool) -> Option<Event> {
         let response = match Response::parse(octets, self.config.leniency) {
             Ok(response) => response,
-            Err(_) if octets.starts_with(b"*") && !matches!(self.phase, Phase::Greeting) => {
+            // An empty line is none of anybody's answer.
+            Err(_)
+                if (octets.starts_with(b"*") || octets.is_empty())
+                    && !matches!(self.phase, Phase::Greeting) =>
+            {
                 return self.skip(shown(octets), None);
             }
             Err(_) => return self.misbehaved("a response of IMAP", octets),
@@ -110,7 +114,7 @@ impl Client {
             }
             StatusKind::Preauth => true,
             StatusKind::Bye => {
-                self.close(Closed::Refused(status.text.to_string()));
+                self.close(Closed::Refused(farewell(&status)));
                 return None;
             }
             _ => return self.misbehaved("a greeting", octets),
@@ -130,7 +134,7 @@ impl Client {
             }
             // Whatever server it refers to is not for us to follow (RFC 2221): the text goes to the application.
             StatusKind::Bye => {
-                self.close(Closed::Refused(status.text.to_string()));
+                self.close(Closed::Refused(farewell(&status)));
                 return None;
             }
             _ => {}
@@ -154,6 +158,7 @@ impl Client {
                 Some(ResponseCode::HighestModSeq(modseq)) => {
                     opened.highest_mod_seq.replace(*modseq).is_none()
                 }
+                Some(ResponseCode::MailboxId(id)) => opened.mailbox_id.replace(id.clone()).is_none(),
                 Some(ResponseCode::UidNotSticky) => !std::mem::replace(&mut opened.uid_not_sticky, true),
                 Some(ResponseCode::NoModSeq) => true,
                 _ => false,
@@ -387,6 +392,14 @@ impl Client {
         self.close(Closed::Misbehaved(PeerMisbehaved::BadReply { expected, received: excerpt(octets) }));
         None
     }
+}
+
+/// What a server says as it hangs up, with its code.
+fn farewell(status: &Status) -> String {
+    let Some(code) = &status.code else { return status.text.to_string() };
+    let mut written = Vec::new();
+    code.encode(&mut written);
+    format!("{} {}", String::from_utf8_lossy(&written), status.text)
 }
 
 fn copied(status: &Status) -> Option<CopyUid> {
