@@ -1,5 +1,15 @@
 //! Reading mail by IMAP: what is called is answered, and what the server says by itself is kept until it is asked for.
 //!
+//! | for | there is |
+//! |---|---|
+//! | a copy of a mailbox, kept from one session to the next | [`sync`](ImapClient::sync) |
+//! | which mailboxes there are, and how many messages are in one | [`list`](ImapClient::list), [`status`](ImapClient::status) |
+//! | which messages there are, or fit a query | [`search`](ImapClient::search); only how many or the last: [`call`](ImapClient::call) of [`Find`](mailwright_imap_proto::client::Find) |
+//! | one message, or a part of it | [`message`](ImapClient::message), [`section`](ImapClient::section); piece by piece: [`body`](ImapClient::body) |
+//! | flags, sizes, envelopes, structures | [`items`](ImapClient::items); of so many that they are not to be held at once: [`fetch`](ImapClient::fetch) |
+//! | changes while nothing is asked | [`idle`](ImapClient::idle), [`news`](ImapClient::news) |
+//! | everything else | [`call`](ImapClient::call) |
+//!
 //! What most programs need, one after the other. Log in, and see which mailboxes there are:
 //!
 //! ```no_run
@@ -34,8 +44,12 @@
 //!     let _gone_before = std::fs::remove_file(format!("{uid}.eml"));
 //! }
 //! for uid in synced.added.iter() {
-//!     let mut file = tokio::fs::File::create(format!("{uid}.eml")).await?;
-//!     client.message(uid, &mut file).await?;
+//!     let name = format!("{uid}.eml");
+//!     let mut file = tokio::fs::File::create(&name).await?;
+//!     if client.message(uid, &mut file).await?.is_none() {
+//!         // Somebody has removed it meanwhile: the next time it is among what is.
+//!         std::fs::remove_file(name)?;
+//!     }
 //! }
 //! std::fs::write("INBOX.state", replica.to_string())?;
 //! # Ok(()) }

@@ -18,7 +18,10 @@ pub struct Config {
     /// The most octets of one response, bodies of messages not counted. 16 MiB by default: a SEARCH that finds two
     /// million messages.
     pub response: usize,
-    /// The most octets of all responses that are collected for one call: of LIST, SEARCH and so on. 64 MiB by default.
+    /// The most octets of all responses that are collected for one call: of LIST, SEARCH and so on; a number that stands in a range counts as
+    /// four. What is told in events is not collected here: whoever keeps it counts it, as `ImapClient` does with this limit for `items` and
+    /// `sync`. Beyond it the connection is closed ([`PeerMisbehaved::TooLongAnswer`](mailwright_line_proto::PeerMisbehaved::TooLongAnswer)).
+    /// 64 MiB by default: `sync` of more than two million messages.
     pub answer: u64,
     /// Up to how many messages of a mailbox the client remembers which UID has which number. 1,048,576 by default.
     pub messages: u32,
@@ -26,8 +29,10 @@ pub struct Config {
     pub challenges: u32,
     /// After this time IDLE is ended, so that the server does not hang up: 29 minutes (RFC 2177).
     pub idle: Duration,
-    /// Sizes and counts. `literal` is for strings that are no bodies, `skip` for what is over the limits, `in_flight`
-    /// for calls: 32 by default.
+    /// Sizes and counts. `literal` is for strings that are no bodies, `in_flight` for calls: 32 by default. A response with more octets than
+    /// `response`, or with a longer string, is not held but read over, and told of as [`Event::Skipped`](super::Event::Skipped); `skip` is how
+    /// many octets more it may have, 1 MiB by default: after that the connection is closed
+    /// ([`PeerMisbehaved::Endless`](mailwright_line_proto::PeerMisbehaved::Endless)).
     pub limits: Limits,
     /// Times. `command` is how long nothing may come of an answer that is awaited, whatever else the server says meanwhile: 10 minutes by
     /// default. The half an hour of [`Timeouts::imap`] is for servers.

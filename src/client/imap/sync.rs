@@ -61,7 +61,10 @@ impl ImapClient {
     /// let synced = client.sync(MailboxName::inbox(), false, &mut replica).await?;
     /// for uid in synced.added.iter() {
     ///     let mut message = Vec::new();
-    ///     client.message(uid, &mut message).await?;
+    ///     match client.message(uid, &mut message).await? {
+    ///         Some(octets) => println!("{uid} has {octets} octets"),
+    ///         None => println!("{uid} is gone already"),
+    ///     }
     /// }
     /// // Keep the replica, which is a text too: the next time, only what has changed is told.
     /// # Ok(()) }
