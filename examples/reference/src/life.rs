@@ -21,6 +21,7 @@ use crate::{
     config::{Config, Expiry, Period},
     directory::{Directory, DirectoryError, Members, RemovedEntry},
     fetch::Fetch,
+    migrate::MIGRATED,
     serve::SIEVE_MEMORY,
     server_scripts, sieve,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Life {
     pub(crate) directory: Arc<Directory>,
     fetch: Fetch,
     periods: Table,
+    /// What was taken over from elsewhere.
+    migrated: Table,
     expiry: Expiry,
     names: ForeignNames,
     /// Where mail is that is not in the database.
@@ -122,7 +125,7 @@ impl Life {
         fetch: Fetch,
         database: &Embedded,
     ) -> Result<Self, StoreError> {
-        let periods = database.table(PERIODS)?;
+        let (periods, migrated) = (database.table(PERIODS)?, database.table(MIGRATED)?);
         let memory = Remembered::new(database.table(SIEVE_MEMORY)?);
         let members = Arc::new(Members(Arc::clone(&directory)));
         let names = ForeignNames::with_groups(members.clone());
@@ -133,7 +136,7 @@ impl Life {
             Arc::new(filter.with_server_scripts(scripts))
         });
         let (expiry, elsewhere) = (config.expiry.clone(), config.store.elsewhere());
-        Ok(Self { store, directory, fetch, periods, expiry, names, elsewhere, filter })
+        Ok(Self { store, directory, fetch, periods, migrated, expiry, names, elsewhere, filter })
     }
 
     /// Does what is asked. Blocks.

@@ -4,7 +4,10 @@
 //! later one brings what has come since. At the end both sides are compared.
 
 mod along;
+mod brought;
+mod compare;
 mod imap;
+mod incoming;
 mod mbox;
 mod places;
 mod source;
@@ -22,10 +25,10 @@ use mailwright::{
     client::ClientError,
     imap::ForeignNames,
     line_proto::Secret,
-    mail_model::{MailboxName, Uid, UidSet},
+    mail_model::{FlagSet, MailboxName, Uid, UidSet},
     mailstore::{
-        AnyStore, CommitError, FlagChange, FlagOperation, Folders, Import, MailboxRef, ScriptLimits,
-        Snapshot, Store, StoreError, Target, User, Write as _,
+        AnyStore, Batch, CommitError, FlagChange, FlagOperation, Folders, Import, MailboxRef, ScriptLimits,
+        Snapshot, Store, StoreError, Target, User, Write as _, embedded::Table,
     },
 };
 use serde::Serialize;
@@ -39,6 +42,10 @@ use crate::{
     serve::{self, ServeError},
 };
 
+use brought::Brought;
+pub(crate) use brought::{MIGRATED, forget};
+use compare::compare;
+use incoming::Incoming;
 use places::Places;
 use source::{Entry, Folder, Source};
 
@@ -100,14 +107,14 @@ struct Report {
     copied: usize,
     /// Those whose flags were brought up to date.
     reflagged: usize,
+    /// Those whose flags were changed here since they came.
+    #[serde(skip_serializing_if = "is_zero")]
+    changed_here: usize,
     /// What went along with them.
     along: Along,
     /// Messages that are not the same on both sides, and how.
     differences: Vec<String>,
 }
-
-/// How many differences of a mailbox are told.
-const TOLD: usize = 20;
 
 /// Takes over mail. Says whether both sides are the same at the end.
 pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateError> {
@@ -133,7 +140,8 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
         if let Some(folder) = folders.iter().find(|folder| names.is_foreign(&store, &folder.name)) {
             return Err(MigrateError::Foreign { mailbox: folder.name.clone() });
         }
-        let run = Run { store, user, options, scripts };
+        let migrated = database.table(MIGRATED)?;
+        let run = Run { store, migrated, user, options, scripts };
         for view in source.views() {
             let line = serde_json::json!({ "mailbox": view, "view": true });
             say(options, &line, || format!("{view}: shows messages of other mailboxes, which come with these"))?;
@@ -166,6 +174,13 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
                     if report.along == Along::default() { String::new() } else { format!("{}, ", report.along) },
                     if report.differences.is_empty() { "the same on both sides" } else { "NOT THE SAME:" }
                 );
+                if report.changed_here > 0 {
+                    let but = format!(", but for the flags of {} that were changed here", report.changed_here);
+                    text = match text.strip_suffix(" NOT THE SAME:") {
+                        Some(_) => text,
+                        None => text + &but,
+                    };
+                }
                 for difference in &report.differences {
                     text.push_str("\n  ");
                     text.push_str(difference);
@@ -201,12 +216,22 @@ struct Prepared {
     snapshot: Arc<Snapshot>,
     /// Whether it was not there.
     made: bool,
-    /// Whether an earlier run gave it its numbers.
-    resumed: bool,
+    brought: Brought,
+}
+
+/// A mailbox that messages come into.
+struct Work<'a> {
+    folder: &'a Folder,
+    mailbox: MailboxRef,
+    /// What was in it before.
+    snapshot: Arc<Snapshot>,
+    places: Places,
+    brought: Brought,
 }
 
 struct Run<'a> {
     store: AnyStore,
+    migrated: Table,
     user: User,
     options: &'a Migrate,
     scripts: ScriptLimits,
@@ -231,41 +256,57 @@ impl Run<'_> {
             elsewhere: messages - entries.len(),
             copied: 0,
             reflagged: 0,
+            changed_here: 0,
             along: Along::default(),
             differences: source.left_out(),
         };
         if folder.view && entries.is_empty() {
             return Ok(report);
         }
-        let Prepared { snapshot, made, resumed } = self.prepare(folder).await?;
-        let places = Places::find(&entries, &snapshot, resumed, self.options.missing);
-        report.reflagged = self.reflag(folder, &snapshot, &places, &entries).await?;
+        let Prepared { snapshot, made, brought } = self.prepare(folder).await?;
+        let places = Places::find(&entries, &snapshot, &brought, self.options.missing);
+        let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), &snapshot);
+        let mut work = Work { folder, mailbox, snapshot, places, brought };
+        report.reflagged = self.reflag(&mut work, &entries).await?;
         self.around(folder, made, source.around(folder).await?, &mut report).await?;
-        let mut progress = Instant::now();
-        self.copy_all(source, folder, (&entries, &places.ahead), true, &mut report, &mut progress).await?;
-        if let (Some(import), Some((validity, next))) = (self.store.import(), folder.numbers) {
-            // Not every server tells the next one.
-            let next = next.or_else(|| entries.last().map_or(Some(Uid::MIN), |last| last.uid.next()));
-            import.adopt(&self.user, &folder.name, validity, next).await?;
-        }
-        if !places.behind.is_empty() {
-            // A source is read from its beginning.
-            source.index(folder).await?;
-            self.copy_all(source, folder, (&entries, &places.behind), false, &mut report, &mut progress)
-                .await?;
-        }
+        let copied = self.copy_both(source, &mut work, &entries, &mut report).await;
+        work.brought.write().await?;
+        copied?;
+        let Work { places, brought, .. } = work;
         let after = self.store.open(&self.user, &folder.name).await?;
-        let places = Places::find(&entries, &after, true, false);
         self.notes(source, folder, (&entries, &places, &after), &mut report).await?;
-        compare(folder, &entries, &places, &after, &mut report.differences);
+        compare(folder, &entries, (&places, &brought), &after, &mut report);
         Ok(report)
     }
 
-    /// Copies some of the messages, with the UIDs that they have there or with the next.
-    async fn copy_all(
+    /// Brings what is to come.
+    async fn copy_both(
         &self,
         source: &mut Source,
-        folder: &Folder,
+        work: &mut Work<'_>,
+        entries: &[Entry],
+        report: &mut Report,
+    ) -> Result<(), MigrateError> {
+        let mut progress = Instant::now();
+        let [ahead, behind] = [&mut work.places.ahead, &mut work.places.behind].map(std::mem::take);
+        self.copy_all((source, work), (entries, &ahead), true, report, &mut progress).await?;
+        if let (Some(import), Some((validity, next))) = (self.store.import(), work.folder.numbers) {
+            // Not every server tells the next one.
+            let next = next.or_else(|| entries.last().map_or(Some(Uid::MIN), |last| last.uid.next()));
+            import.adopt(&self.user, &work.folder.name, validity, next).await?;
+        }
+        if !behind.is_empty() {
+            // A source is read from its beginning.
+            source.index(work.folder).await?;
+            self.copy_all((source, work), (entries, &behind), false, report, &mut progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings some of the messages, with the UIDs that they have there or with the next.
+    async fn copy_all(
+        &self,
+        (source, work): (&mut Source, &mut Work<'_>),
         (entries, some): (&[Entry], &[usize]),
         with_uid: bool,
         report: &mut Report,
@@ -273,7 +314,7 @@ impl Run<'_> {
     ) -> Result<(), MigrateError> {
         for place in some {
             let Some(entry) = entries.get(*place) else { continue };
-            report.copied += usize::from(self.copy(source, folder, entry, with_uid).await?);
+            self.copy((&mut *source, &mut *work), entry, with_uid, report).await?;
             if progress.elapsed() > Duration::from_secs(1) {
                 *progress = Instant::now();
                 let (done, all) = (place + 1, entries.len());
@@ -301,119 +342,92 @@ impl Run<'_> {
         if folder.subscribed {
             folders.subscribe(user, name).await?;
         }
-        let mut resumed = false;
+        // Before the mailbox has the source's UIDVALIDITY, as one of its name may have had that was renamed or deleted since.
+        let validity = self.store.open(user, name).await?.uid_validity();
+        let together = self.store.writer().is_some_and(mailwright::mailstore::Write::takes_rows);
+        let table = self.migrated.clone();
+        let mut brought = Brought::read(table, (user, folder), validity, together).await?;
         if let Some((validity, _)) = folder.numbers {
-            resumed = self.store.open(user, name).await?.uid_validity() == validity;
             import.adopt(user, name, validity, Some(Uid::MIN)).await.map_err(|error| match error {
                 StoreError::Exists => MigrateError::Occupied { mailbox: name.to_string() },
                 other => other.into(),
             })?;
         }
-        Ok(Prepared { snapshot: self.store.open(user, name).await?, made, resumed })
+        let snapshot = self.store.open(user, name).await?;
+        brought.validity = snapshot.uid_validity();
+        Ok(Prepared { snapshot, made, brought })
     }
 
-    /// Gives messages that an earlier run brought the flags they have now.
-    async fn reflag(
-        &self,
-        folder: &Folder,
-        snapshot: &Snapshot,
-        places: &Places,
-        entries: &[Entry],
-    ) -> Result<usize, MigrateError> {
-        let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), snapshot);
+    /// Gives messages that an earlier run brought what has changed of their flags at the source since: what was changed here stays.
+    async fn reflag(&self, work: &mut Work<'_>, entries: &[Entry]) -> Result<usize, MigrateError> {
         let mut count = 0;
         for entry in entries {
-            let Some(uid) = places.here(entry.uid) else { continue };
-            let Some(message) = snapshot.message(uid) else { continue };
-            if message.flags != entry.flags {
-                let change = FlagChange::new(FlagOperation::Replace, entry.flags.clone());
-                let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
-                writer.store_flags(&mailbox, &UidSet::from(uid), &change).await?;
-                count += 1;
+            let Some(here) = work.places.here(entry.uid) else { continue };
+            let Some(before) = work.brought.record(entry, &work.snapshot).map(|record| &record.flags) else {
+                continue;
+            };
+            let Some(message) = work.snapshot.message(here) else { continue };
+            if *before == entry.flags {
+                continue;
             }
+            let (added, gone) = (entry.flags.difference(before), before.difference(&entry.flags));
+            let flags = message.flags.union(&added).difference(&gone);
+            count += usize::from(self.flag(work, here, flags).await?);
+            work.brought.found(entry, here).await?;
         }
         Ok(count)
     }
 
-    /// Copies a message, unless it cannot be read.
+    /// Gives a message these flags, if it has others.
+    async fn flag(&self, work: &Work<'_>, here: Uid, flags: FlagSet) -> Result<bool, MigrateError> {
+        if work.snapshot.message(here).is_none_or(|message| message.flags == flags) {
+            return Ok(false);
+        }
+        let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
+        let change = FlagChange::new(FlagOperation::Replace, flags);
+        writer.store_flags(&work.mailbox, &UidSet::from(here), &change).await?;
+        Ok(true)
+    }
+
+    /// Brings a message, unless it cannot be read or is here.
     async fn copy(
         &self,
-        source: &mut Source,
-        folder: &Folder,
+        (source, work): (&mut Source, &mut Work<'_>),
         entry: &Entry,
         with_uid: bool,
-    ) -> Result<bool, MigrateError> {
-        let writer = self.store.writer().ok_or(MigrateError::NoImport)?;
-        let mut upload = writer.begin(Some(entry.size)).await?;
-        let mut read = source.body(folder, entry, &mut upload).await;
+        report: &mut Report,
+    ) -> Result<(), MigrateError> {
+        let mut incoming = Incoming::begin(&self.store, Some(entry.size)).await?;
+        let mut read = source.body(work.folder, entry, &mut incoming).await;
         if let Err(MigrateError::Read(StoreError::Corrupt(_))) = read {
             // Its size was not what it was told to be, and is right from now on.
-            upload = writer.begin(None).await?;
-            read = source.body(folder, entry, &mut upload).await;
+            incoming = Incoming::begin(&self.store, None).await?;
+            read = source.body(work.folder, entry, &mut incoming).await;
         }
         match read {
             Ok(()) => {}
             // A difference at the end.
-            Err(MigrateError::Read(StoreError::Corrupt(_))) => return Ok(false),
+            Err(MigrateError::Read(StoreError::Corrupt(_))) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let target = Target::new(self.user.clone(), folder.name.clone(), entry.date);
+        let here = (&work.mailbox, &*work.snapshot);
+        if let Some((uid, size)) = incoming.found(&self.store, here, &work.places, entry.date).await {
+            work.places.found(entry.uid, uid, (entry.date, size));
+            // Nobody knows which side changed them.
+            let flags = work.snapshot.message(uid).map(|message| message.flags.union(&entry.flags));
+            report.reflagged += usize::from(self.flag(work, uid, flags.unwrap_or_default()).await?);
+            return Ok(work.brought.found(entry, uid).await?);
+        }
+        let target = Target::new(self.user.clone(), work.folder.name.clone(), entry.date);
         let mut target = target.with_flags(entry.flags.clone());
         target.uid = with_uid.then_some(entry.uid);
         target.unique_id.clone_from(&entry.unique_id);
-        upload.commit(&[target]).await?;
-        Ok(true)
-    }
-}
-
-/// Adds what is not the same on both sides.
-fn compare(
-    folder: &Folder,
-    entries: &[Entry],
-    places: &Places,
-    snapshot: &Snapshot,
-    differences: &mut Vec<String>,
-) {
-    if let Some((validity, _)) = folder.numbers
-        && validity != snapshot.uid_validity()
-    {
-        differences.push(format!("UIDVALIDITY {validity} is {} here", snapshot.uid_validity()));
-    }
-    for entry in entries {
-        let uid = entry.uid;
-        let Some(message) = places.here(uid).and_then(|here| snapshot.message(here)) else {
-            differences.push(match snapshot.message(uid) {
-                Some(_) => format!("UID {uid} is not here, but another message of that UID"),
-                None => format!("UID {uid} is not here (--missing brings what the source gives by now)"),
-            });
-            continue;
-        };
-        // Of a source without UIDs of its own it does not matter.
-        if message.uid != uid && folder.numbers.is_some() {
-            let why = match snapshot.message(uid) {
-                Some(_) => "another message had it before",
-                None => "UIDs only rise",
-            };
-            differences.push(format!("UID {uid} is {} here, for {why}", message.uid));
-        }
-        if message.size != entry.size {
-            differences.push(format!("UID {uid} of {} octets has {} here", entry.size, message.size));
-        }
-        if message.flags != entry.flags {
-            differences.push(format!("UID {uid} with {} has {} here", entry.flags, message.flags));
-        }
-        if message.internal_date.seconds() != entry.date.seconds() {
-            let (there, here) = (entry.date.to_imap(), message.internal_date.to_imap());
-            differences.push(format!("UID {uid} of {there} is of {here} here"));
-        }
-    }
-    let theirs: UidSet = places.all().collect();
-    for uid in snapshot.uids().difference(&theirs).iter().take(TOLD) {
-        differences.push(format!("UID {uid} is only here"));
-    }
-    let more = differences.len().saturating_sub(TOLD);
-    if more > 0 {
-        differences.truncate(TOLD);
-        differences.push(format!("and {more} more"));
+        let batch = Batch::to([target]).with_rows(work.brought.rows(entry));
+        let committed = incoming.upload.commit_batch(&batch).await?;
+        let uid = committed.appended.first().map(|appended| appended.uid).ok_or(StoreError::NotFound)?;
+        work.places.put(entry.uid, uid);
+        work.brought.came(entry, uid).await?;
+        report.copied += 1;
+        Ok(())
     }
 }

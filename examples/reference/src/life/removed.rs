@@ -7,6 +7,7 @@ use crate::{
     admin::{Request, Response},
     command::{CommandError, print_json, request},
     config::Config,
+    migrate,
 };
 
 impl Life {
@@ -23,6 +24,7 @@ impl Life {
         folders.erase(&user).await?;
         self.periods.delete(user.as_str().as_bytes()).await?;
         self.fetch.forget(user.as_str()).await?;
+        migrate::forget(&self.migrated, &user).await?;
         self.directory.erased(&name)?;
         Ok(())
     }

@@ -23,12 +23,13 @@ use mailwright::{
         AnnotationEntry, AnnotationScope, DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidSet,
         query::{Key, Query},
     },
-    mailstore::{AclEntry, EntryName, Noted, StoreError, Upload},
+    mailstore::{AclEntry, EntryName, Noted, StoreError},
 };
 
 use super::{
     MigrateError,
     along::{Account, Around, Found},
+    incoming::Incoming,
     source::{Entry, Folder, dovecot_id},
     way::Way,
 };
@@ -242,7 +243,15 @@ impl Imap {
                 let date = date.or(sent).unwrap_or(DateTime::EPOCH);
                 (date.seconds(), size).hash(&mut like);
                 let likeness = like.finish();
-                entries.extend(uid.map(|uid| Entry { uid, flags, date, size, unique_id: None, likeness }));
+                entries.extend(uid.map(|uid| Entry {
+                    uid,
+                    flags,
+                    date,
+                    size,
+                    unique_id: None,
+                    likeness,
+                    content: None,
+                }));
             }
         }
         Ok(())
@@ -276,7 +285,7 @@ impl Imap {
         &mut self,
         folder: &Folder,
         entry: &Entry,
-        upload: &mut Upload,
+        upload: &mut Incoming,
     ) -> Result<(), MigrateError> {
         match self.given(entry.uid, upload).await {
             Ok(true) => {
@@ -311,7 +320,7 @@ impl Imap {
     }
 
     /// Writes a message; whether there was one, all of it and no other.
-    async fn given(&mut self, wanted: Uid, upload: &mut Upload) -> Result<bool, MigrateError> {
+    async fn given(&mut self, wanted: Uid, upload: &mut Incoming) -> Result<bool, MigrateError> {
         let mut body = self.client.body(wanted, BodySection::peek(Section::default())).await?;
         while let Some(octets) = body.next().await? {
             upload.write(octets).await?;

@@ -12,14 +12,17 @@ use mailwright::{
     fetch::local_names,
     mail_model::{DateTime, MailboxName, ScriptName, Uid, UidSet, UidValidity},
     mailstore::{
-        Noted, Upload,
+        Noted,
         mbox::{Piece, Reader},
     },
 };
+use ring::digest::{Context, SHA256};
 
 use super::{
     MigrateError,
     along::{Account, Around, Found, Script},
+    brought::shortened,
+    incoming::Incoming,
     source::{Entry, Folder, noted_in},
 };
 use crate::{
@@ -179,10 +182,12 @@ impl Mboxes {
         let read = |error| failed(path, error);
         let (mut reader, mut entries, mut told) = (self.reader(path)?, Vec::new(), Vec::new());
         while let Some(line) = reader.next_message().map_err(read)? {
-            let (mut flags, mut size) = (Default::default(), 0);
+            let (mut flags, mut size, mut all) = (Default::default(), 0, Context::new(&SHA256));
             let mut uid = None;
             while let Some(piece) = reader.next_piece().map_err(read)? {
-                size += octets_of(&piece).len() as u64;
+                let octets = octets_of(&piece);
+                size += octets.len() as u64;
+                all.update(&octets);
                 if let Piece::Header { flags: found, uid: number, .. } = piece {
                     (flags, uid) = (found, number);
                 }
@@ -191,7 +196,8 @@ impl Mboxes {
             let next = folder.numbers.map(|(_, next)| next);
             told.push(uid.filter(|uid| next.is_some_and(|next| next.is_none_or(|next| *uid < next))));
             let date = line.date.unwrap_or(DateTime::EPOCH);
-            entries.push(Entry { uid: Uid::MIN, flags, date, size, unique_id: None, likeness: 0 });
+            let content = Some(shortened(&all.finish()));
+            entries.push(Entry { uid: Uid::MIN, flags, date, size, unique_id: None, likeness: 0, content });
         }
         let uids = numbered(&told);
         for (entry, uid) in entries.iter_mut().zip(&uids) {
@@ -209,7 +215,7 @@ impl Mboxes {
         &mut self,
         folder: &Folder,
         entry: &Entry,
-        upload: &mut Upload,
+        upload: &mut Incoming,
     ) -> Result<(), MigrateError> {
         let path = Path::new(&folder.original);
         let changed = || std::io::Error::other("the file was changed while it was read");

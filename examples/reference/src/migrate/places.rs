@@ -3,69 +3,60 @@
 //! A message has here the UID that it has there, unless another came in between: mail that was delivered after a run was cut short, or
 //! before the first. UIDs only rise (RFC 9051 §2.3.1.1), so one that another has is gone for good, and the message gets the next.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use mailwright::{
     mail_model::{DateTime, Uid},
-    mailstore::{Message, Snapshot},
+    mailstore::Snapshot,
 };
 
-use super::source::Entry;
+use super::{brought::Brought, source::Entry};
 
 /// Where they are.
 pub(super) struct Places {
     /// UIDs here by those there.
     here: HashMap<Uid, Uid>,
+    /// Those that were removed here.
+    removed: HashSet<Uid>,
     /// Those that get the UIDs they have there, and those that cannot.
     pub(super) ahead: Vec<usize>,
     pub(super) behind: Vec<usize>,
+    others: Others,
 }
 
+/// The messages here that are none of the source's as far as is known: UIDs by when they came, in seconds, and sizes. One of them may be,
+/// if an earlier run was killed before it could write that down.
+pub(super) type Others = HashMap<(i64, u64), Vec<Uid>>;
+
 impl Places {
-    /// Looks for the messages of the source, which ascend, among those that are here; whether an earlier run is known to have brought some,
-    /// and whether what it has not, or what was removed since, is wanted nevertheless.
-    pub(super) fn find(entries: &[Entry], snapshot: &Snapshot, resumed: bool, missing: bool) -> Self {
+    /// Looks where messages of the source are that earlier runs are known to have brought; whether those that were removed here since are
+    /// wanted nevertheless.
+    pub(super) fn find(entries: &[Entry], snapshot: &Snapshot, brought: &Brought, missing: bool) -> Self {
         let is_free = |uid: Uid| snapshot.uid_next().is_some_and(|next| uid >= next);
-        let at_home = |entry: &&Entry| {
-            snapshot
-                .message(entry.uid)
-                .is_some_and(|message| is_dated(entry, message) || is_sized(entry, message))
-        };
-        let mut here: HashMap<Uid, Uid> =
-            entries.iter().filter(at_home).map(|entry| (entry.uid, entry.uid)).collect();
-        let mut others: BTreeMap<i64, Vec<&Message>> = BTreeMap::new();
-        for message in snapshot.messages().filter(|message| !here.contains_key(&message.uid)) {
-            others.entry(message.internal_date.seconds()).or_default().push(message);
-        }
-        // Some servers do not know the sizes of their messages: then the moment has to do, if it says anything.
-        for exactly in [true, false] {
-            for entry in entries.iter().filter(|entry| !is_free(entry.uid)) {
-                if here.contains_key(&entry.uid) || (!exactly && entry.date == DateTime::EPOCH) {
-                    continue;
-                }
-                let Some(others) = others.get_mut(&entry.date.seconds()) else { continue };
-                let found = others.iter().position(|message| !exactly || is_sized(entry, message));
-                here.extend(found.map(|found| (entry.uid, others.remove(found).uid)));
+        let (mut here, mut removed) = (HashMap::new(), HashSet::new());
+        let mut taken = HashSet::new();
+        for entry in entries {
+            let Some(record) = brought.record(entry, snapshot) else { continue };
+            if snapshot.message(record.here).is_none() {
+                removed.insert(entry.uid);
+            } else if taken.insert(record.here) {
+                here.insert(entry.uid, record.here);
             }
         }
-        // What an earlier run brought and is not here any more was removed here. Without such a run it never was.
-        let brought = || {
-            entries.iter().any(|entry| {
-                snapshot
-                    .message(entry.uid)
-                    .is_some_and(|message| is_dated(entry, message) && is_sized(entry, message))
-            })
-        };
-        let ran = !missing && (resumed || brought());
-        let is_missing = |entry: &Entry| {
-            !here.contains_key(&entry.uid)
-                && (!ran || is_free(entry.uid) || snapshot.message(entry.uid).is_some())
-        };
-        let missing = entries.iter().enumerate().filter(|(_, entry)| is_missing(entry));
+        let is_missing =
+            |entry: &Entry| !here.contains_key(&entry.uid) && (missing || !removed.contains(&entry.uid));
+        let wanted = entries.iter().enumerate().filter(|(_, entry)| is_missing(entry));
         let (ahead, behind): (Vec<_>, Vec<_>) =
-            missing.map(|(place, entry)| (place, entry.uid)).partition(|(_, uid)| is_free(*uid));
-        let [ahead, behind] = [ahead, behind].map(|some| some.into_iter().map(|(place, _)| place).collect());
-        Self { here, ahead, behind }
+            wanted.map(|(place, entry)| (place, entry.uid)).partition(|(_, uid)| is_free(*uid));
+        let [ahead, behind] =
+            [ahead, behind].map(|some| some.into_iter().map(|(place, _)| place).collect::<Vec<usize>>());
+        let mut others = Others::new();
+        let unknown = |uid: Uid| !taken.contains(&uid) && !(ahead.is_empty() && behind.is_empty());
+        for message in snapshot.messages().filter(|message| unknown(message.uid)) {
+            let key = (message.internal_date.seconds(), message.size);
+            others.entry(key).or_default().push(message.uid);
+        }
+        Self { here, removed, ahead, behind, others }
     }
 
     /// The UID here of the one that has this UID there.
@@ -73,70 +64,113 @@ impl Places {
         self.here.get(&there).copied()
     }
 
+    /// Whether it was here, and was removed.
+    pub(super) fn is_removed(&self, there: Uid) -> bool {
+        self.removed.contains(&there)
+    }
+
     /// The UIDs here of all that are.
     pub(super) fn all(&self) -> impl Iterator<Item = Uid> + '_ {
         self.here.values().copied()
     }
-}
 
-fn is_dated(entry: &Entry, message: &Message) -> bool {
-    entry.date.seconds() == message.internal_date.seconds()
-}
+    /// Those of which one may be a message that is of this date and size.
+    pub(super) fn candidates(&self, date: DateTime, size: u64) -> &[Uid] {
+        self.others.get(&(date.seconds(), size)).map_or(&[], Vec::as_slice)
+    }
 
-fn is_sized(entry: &Entry, message: &Message) -> bool {
-    entry.size == message.size
+    /// One came.
+    pub(super) fn put(&mut self, there: Uid, here: Uid) {
+        self.removed.remove(&there);
+        self.here.insert(there, here);
+    }
+
+    /// One of the [candidates](Self::candidates) is it.
+    pub(super) fn found(&mut self, there: Uid, here: Uid, (date, size): (DateTime, u64)) {
+        self.put(there, here);
+        if let Some(others) = self.others.get_mut(&(date.seconds(), size)) {
+            others.retain(|other| *other != here);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use mailwright::mail_model::{FlagSet, ModSeq, UidValidity};
+    use mailwright::{
+        mail_model::UidValidity,
+        mailstore::{
+            Message, User, block_on,
+            embedded::{Embedded, Options},
+        },
+    };
 
-    use super::*;
+    use super::{
+        super::brought::{
+            MIGRATED,
+            tests::{entry, folder},
+        },
+        *,
+    };
 
-    fn entry((uid, size, date): (u32, u64, i64)) -> Entry {
-        let date = DateTime::new(date, 0).unwrap();
-        let uid = Uid::new(uid).unwrap();
-        Entry { uid, flags: FlagSet::new(), date, size, unique_id: None, likeness: 0 }
-    }
+    type Told = (u32, u64, i64);
 
-    /// Where they are, and which are still to come.
+    /// Where those are that were brought, of which each has a UID there and one here, and which are still to come.
     fn found(
-        there: &[(u32, u64, i64)],
-        here: &[(u32, u64, i64)],
+        there: &[Told],
+        brought: &[(Told, u32)],
+        here: &[Told],
         next: u32,
+        missing: bool,
     ) -> (Vec<u32>, Vec<usize>, Vec<usize>) {
+        let data = tempfile::tempdir().unwrap();
+        let table = Embedded::open(data.path(), Options::default()).unwrap().table(MIGRATED).unwrap();
+        let (user, folder) = (User::new("alice").unwrap(), folder("A", 1));
+        let known = Brought::read(table, (&user, &folder), UidValidity::MIN, false);
+        let mut known = block_on(known).unwrap();
+        for (told, here) in brought {
+            block_on(known.came(&entry(*told), Uid::new(*here).unwrap())).unwrap();
+        }
         let mut builder = Snapshot::builder(UidValidity::MIN).uid_next(Uid::new(next));
-        for (uid, size, date) in here {
-            let date = DateTime::new(*date, 0).unwrap();
-            let mut message = Message::new(Uid::new(*uid).unwrap(), *size, date);
-            message.modseq = ModSeq::new(1).unwrap();
-            builder = builder.message(message);
+        for told in here {
+            let told = entry(*told);
+            builder = builder.message(Message::new(told.uid, told.size, told.date));
         }
         let entries: Vec<_> = there.iter().copied().map(entry).collect();
-        let places = Places::find(&entries, &builder.build(), false, false);
+        let places = Places::find(&entries, &builder.build(), &known, missing);
         let here = |entry: &Entry| places.here(entry.uid).map_or(0, Uid::get);
         (entries.iter().map(here).collect(), places.ahead, places.behind)
     }
 
+    const ONE: Told = (1, 10, 100);
+    const TWO: Told = (2, 20, 200);
+    const THREE: Told = (3, 30, 300);
+    const FOUR: Told = (4, 40, 400);
+
     #[test]
     fn what_has_a_uid_already_keeps_it_from_others() {
-        // A run was cut short behind 2, and a message came.
-        let there = [(1, 10, 100), (2, 20, 200), (3, 30, 300), (4, 40, 400)];
-        let cut = [(1, 10, 100), (2, 20, 200), (3, 99, 900)];
-        assert_eq!(found(&there, &cut, 4), (vec![1, 2, 0, 0], vec![3], vec![2]));
-        let done = [(1, 10, 100), (2, 20, 200), (3, 99, 900), (4, 40, 400), (5, 30, 300)];
-        assert_eq!(found(&there, &done, 6), (vec![1, 2, 5, 4], vec![], vec![]));
-        // The server is wrong about the size.
-        let done = [(1, 10, 100), (2, 20, 200), (3, 99, 900), (4, 40, 400), (5, 31, 300)];
-        assert_eq!(found(&there, &done, 6), (vec![1, 2, 5, 4], vec![], vec![]));
+        let there = [ONE, TWO, THREE, FOUR];
+        let run = [(ONE, 1), (TWO, 2)];
+        // Mail came, of another moment, of the same one, or of the same size: it is none of the source's.
+        for other in [(3, 99, 900), (3, 99, 300), (3, 30, 900), (3, 30, 300)] {
+            let cut = [ONE, TWO, other];
+            assert_eq!(found(&there, &run, &cut, 4, false), (vec![1, 2, 0, 0], vec![3], vec![2]));
+            let whole = [(ONE, 1), (TWO, 2), (FOUR, 4), (THREE, 5)];
+            let done = [ONE, TWO, other, FOUR, (5, 30, 300)];
+            assert_eq!(found(&there, &whole, &done, 6, false), (vec![1, 2, 5, 4], vec![], vec![]));
+        }
     }
 
     #[test]
-    fn what_was_removed_here_does_not_come_back_and_the_first_run_brings_all() {
-        let there = [(1, 10, 100), (2, 20, 200), (3, 30, 300)];
-        assert_eq!(found(&there, &[(1, 10, 100), (3, 30, 300)], 4), (vec![1, 0, 3], vec![], vec![]));
-        assert_eq!(found(&there, &[(1, 99, 900), (3, 98, 901)], 4), (vec![0, 0, 0], vec![], vec![0, 1, 2]));
-        assert_eq!(found(&there, &[(1, 10, 100)], 4), (vec![1, 0, 0], vec![], vec![]));
-        assert_eq!(found(&there, &[], 1), (vec![0, 0, 0], vec![0, 1, 2], vec![]));
+    fn what_was_removed_here_does_not_come_back_and_what_never_came_does() {
+        let there = [ONE, TWO, THREE];
+        let run = [(ONE, 1), (TWO, 2), (THREE, 3)];
+        assert_eq!(found(&there, &run, &[ONE, THREE], 4, false), (vec![1, 0, 3], vec![], vec![]));
+        assert_eq!(found(&there, &run, &[ONE, THREE], 4, true), (vec![1, 0, 3], vec![], vec![1]));
+        assert_eq!(found(&there, &run, &[], 4, false), (vec![0, 0, 0], vec![], vec![]));
+        // Another message of the same moment and size is here.
+        let here = [ONE, THREE, (4, 20, 200)];
+        assert_eq!(found(&there, &run, &here, 5, false), (vec![1, 0, 3], vec![], vec![]));
+        assert_eq!(found(&there, &[(ONE, 1)], &[ONE], 4, false), (vec![1, 0, 0], vec![], vec![1, 2]));
+        assert_eq!(found(&there, &[], &[], 1, false), (vec![0, 0, 0], vec![0, 1, 2], vec![]));
     }
 }

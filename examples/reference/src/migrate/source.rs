@@ -5,13 +5,15 @@ use std::path::Path;
 use mailwright::{
     line_proto::Secret,
     mail_model::{DateTime, FlagSet, MailboxName, SpecialUse, Uid, UidSet, UidValidity},
-    mailstore::{Noted, Upload},
+    mailstore::Noted,
 };
 
 use super::{
     MigrateError,
     along::{Account, Around},
+    brought::Content,
     imap::Imap,
+    incoming::Incoming,
     mbox::Mboxes,
     tree::Tree,
 };
@@ -50,6 +52,8 @@ pub(super) struct Entry {
     pub(super) unique_id: Option<String>,
     /// The same for messages that are the same, if there is a view.
     pub(super) likeness: u64,
+    /// All of it, where that is at hand: of a source that numbers its messages anew each time.
+    pub(super) content: Option<Content>,
 }
 
 impl Source {
@@ -124,7 +128,7 @@ impl Source {
         &mut self,
         folder: &Folder,
         entry: &Entry,
-        upload: &mut Upload,
+        upload: &mut Incoming,
     ) -> Result<(), MigrateError> {
         match self {
             Self::Tree(tree) => tree.body(folder, entry, upload).await,

@@ -9,7 +9,7 @@ use mailwright::{
     mail_model::{MailboxName, Uid, UidSet},
     mailstore::{
         Acl, Annotated, EntryName, Folders, MailboxRef, Metadata, Noted, Origins, Scripts, Store, StoreError,
-        Upload, User,
+        User,
         maildir::{Maildir, Options, Template},
     },
 };
@@ -17,6 +17,7 @@ use mailwright::{
 use super::{
     MigrateError,
     along::{Account, Around, Found, Script},
+    incoming::Incoming,
     source::{Entry, Folder, dovecot_id, noted_in},
 };
 use crate::{
@@ -146,6 +147,7 @@ impl Tree {
             size: message.size,
             unique_id: ids.remove(&message.uid).or_else(|| made.then(|| dovecot_id(message.uid, validity))),
             likeness: 0,
+            content: None,
         });
         Ok(entries.collect())
     }
@@ -154,7 +156,7 @@ impl Tree {
         &self,
         folder: &Folder,
         entry: &Entry,
-        upload: &mut Upload,
+        upload: &mut Incoming,
     ) -> Result<(), MigrateError> {
         let failed = MigrateError::Read;
         let snapshot = self.store.open(&self.user, &folder.name).await.map_err(failed)?;
