@@ -306,6 +306,10 @@ async fn limited<T>(
 
 /// What goes wrong where it ran before would look like a fault of the store.
 async fn nobody_is_there_yet(store: &impl Store) -> Outcome {
+    if store.writer().is_none() && store.folders().is_none() {
+        // Whatever it has, no run left it.
+        return Ok(());
+    }
     for name in ["append", "uids", "create"] {
         let user = user(name)?;
         let mail = store.open(&user, &MailboxName::inbox()).await?.len();

@@ -185,10 +185,12 @@ pub(super) async fn no_news_is_slept_through(store: &impl Store) -> Outcome {
         let made = folders.create(&user, &list, None);
         if round % 2 == 0 {
             let (made, news) = both(made, waiting).await;
-            (made?, news??);
+            made?;
+            news??;
         } else {
             let (news, made) = both(waiting, made).await;
-            (made?, news??);
+            made?;
+            news??;
         }
     }
     Ok(())

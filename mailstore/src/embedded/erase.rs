@@ -99,11 +99,11 @@ impl Group<'_> {
         if of_mailboxes.is_empty() && of_messages.is_empty() {
             return Ok(());
         }
-        for (key, id, rows) in self.all_mailboxes()? {
-            if let Some(octets) = of_mailboxes.get(&id) {
+        for (key, header) in self.all_mailboxes()? {
+            if let Some(octets) = of_mailboxes.get(&header.id) {
                 self.account(user_of(&key))?.change_annotations(*octets, 0);
             }
-            if let Some(octets) = of_messages.get(&rows) {
+            if let Some(octets) = of_messages.get(&header.rows) {
                 self.count_notes(&key, *octets, 0)?;
             }
         }
@@ -121,17 +121,17 @@ impl Group<'_> {
         Ok(keys)
     }
 
-    /// Every mailbox of everybody as this group leaves it: its key, its number and that of its rows.
-    fn all_mailboxes(&self) -> Result<Vec<(Box<[u8]>, u64, u64)>> {
+    /// Every mailbox of everybody as this group leaves it.
+    fn all_mailboxes(&self) -> Result<Vec<(Box<[u8]>, Header)>> {
         let staged = self.mailboxes.iter();
-        let staged = staged.filter_map(|(key, staged)| Some((key.clone(), staged.header.as_ref()?)));
-        let mut all: Vec<_> = staged.map(|(key, header)| (key, header.id, header.rows)).collect();
+        let mut all: Vec<_> =
+            staged.filter_map(|(key, staged)| Some((key.clone(), staged.header.clone()?))).collect();
         for entry in self.core.database.moment().prefix(&self.core.database.names, []) {
             let (key, sealed) = entry.into_inner().map_err(failed)?;
             if !self.mailboxes.contains_key(&*key)
                 && let Ok(header) = Header::decode(&key, &sealed)
             {
-                all.push((Box::from(&*key), header.id, header.rows));
+                all.push((Box::from(&*key), header));
             }
         }
         Ok(all)
