@@ -6,8 +6,9 @@ use std::task::Poll;
 
 use mailwright_mail_model::MailboxName;
 
+use super::limit::both;
 use super::{
-    Outcome, append, ensure, name,
+    Outcome, append, ensure, limit, name,
     sharing::{identifier, rights},
     some, user,
 };
@@ -24,8 +25,9 @@ pub(super) async fn changes_anywhere_are_told(store: &impl Store) -> Outcome {
     let early = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_ready())).await;
     ensure(!early, "no news without a change")?;
     let lists = name("Lists")?;
-    folders.create(&user, &lists, None).await?;
-    let news = waiting.await?;
+    let (news, made) = both(limit::told("a new mailbox", waiting), folders.create(&user, &lists, None)).await;
+    made?;
+    let news = news??;
     let told = |news: &crate::News, event: FeedEvent| {
         news.events.contains(&event) || news.events.contains(&FeedEvent::Anything)
     };
@@ -36,7 +38,7 @@ pub(super) async fn changes_anywhere_are_told(store: &impl Store) -> Outcome {
     folders.subscribe(&user, &lists).await?;
     let (mut position, mut events) = (news.position, Vec::new());
     while events.len() < 3 && !events.contains(&FeedEvent::Anything) {
-        let news = feed.after(&user, position).await?;
+        let news = limit::told("all that happened", feed.after(&user, position)).await??;
         ensure(news.position > position, "the position rises")?;
         position = news.position;
         for event in news.events {
@@ -54,17 +56,17 @@ pub(super) async fn changes_anywhere_are_told(store: &impl Store) -> Outcome {
         "all of it",
     )?;
     folders.delete(&user, &lists).await?;
-    ensure(told(&feed.after(&user, position).await?, FeedEvent::Mailboxes), "a deleted mailbox is told")?;
+    let news = limit::told("a deleted mailbox", feed.after(&user, position)).await??;
+    ensure(told(&news, FeedEvent::Mailboxes), "a deleted mailbox is told")?;
     if let Some(acl) = store.acl() {
         let position = feed.position(&other).await?;
         let rights = AclChange::Add(rights("l")?);
         acl.change_access(&user, &MailboxName::inbox(), &identifier(other.as_str())?, rights).await?;
-        ensure(
-            told(&feed.after(&other, position).await?, FeedEvent::Mailboxes),
-            "a right that is given is told",
-        )?;
+        let news = limit::told("a right that is given", feed.after(&other, position)).await??;
+        ensure(told(&news, FeedEvent::Mailboxes), "a right that is given is told")?;
     }
     // A position of another life of the store.
-    let news = feed.after(&user, FeedPosition::new(u64::MAX)).await?;
+    let waiting = feed.after(&user, FeedPosition::new(u64::MAX));
+    let news = limit::told("a position that cannot be", waiting).await??;
     ensure(news.events.contains(&FeedEvent::Anything), "what the store does not know is told as anything")
 }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use mailwright_mail_model::{MailboxName, ModSeq};
 
+use super::limit::{both, told};
 use super::{Outcome, append, ensure, equal, filled, flags, message, name, refused, some, user, writer};
 use crate::{
     Cache, Changes, Column, Expunge, FlagChange, FlagOperation, Folders, Store, StoreError, Summary, Watch,
@@ -24,15 +25,21 @@ pub(super) async fn a_change_wakes_who_waits(store: &impl Store) -> Outcome {
         let mut changed = pin!(watch.changed(&user, &inbox, &waiting));
         let early = poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await;
         ensure(!early, "no notice without a change")?;
-        match step {
-            0 => drop(append(store, &user, &inbox, "new", "()").await?),
-            1 => {
-                let change = FlagChange::new(FlagOperation::Add, flags("(\\Deleted)")?);
-                writer(store)?.store_flags(&mailbox, &delivery.uid.into(), &change).await?;
+        // Who waits goes on: it may hold what the change needs.
+        let change = async {
+            match step {
+                0 => drop(append(store, &user, &inbox, "new", "()").await?),
+                1 => {
+                    let change = FlagChange::new(FlagOperation::Add, flags("(\\Deleted)")?);
+                    writer(store)?.store_flags(&mailbox, &delivery.uid.into(), &change).await?;
+                }
+                _ => drop(writer(store)?.expunge(&mailbox, &Expunge::Deleted).await?),
             }
-            _ => drop(writer(store)?.expunge(&mailbox, &Expunge::Deleted).await?),
-        }
-        let now = changed.await?;
+            Outcome::Ok(())
+        };
+        let (now, changed) = both(told("a change", changed), change).await;
+        changed?;
+        let now = now??;
         let difference = some(seen.difference(&now), "the same UIDVALIDITY")?;
         let counts = (difference.added.len(), difference.changed.len(), difference.removed.len());
         equal("what was told", counts, (u64::from(step == 0), u64::from(step == 1), u64::from(step == 2)))?;
@@ -46,7 +53,7 @@ pub(super) async fn a_change_before_the_wait_is_told_at_once(store: &impl Store)
     let seen = store.open(&user, &inbox).await?;
     append(store, &user, &inbox, "new", "()").await?;
     let watch = some(store.watch(), "the watch that was there before")?;
-    equal("messages", watch.changed(&user, &inbox, &seen).await?.len(), 1)
+    equal("messages", told("a change before the wait", watch.changed(&user, &inbox, &seen)).await??.len(), 1)
 }
 
 pub(super) async fn a_deleted_mailbox_ends_the_wait(store: &impl Store) -> Outcome {
@@ -58,8 +65,10 @@ pub(super) async fn a_deleted_mailbox_ends_the_wait(store: &impl Store) -> Outco
     let mut changed = pin!(watch.changed(&user, &gone, &seen));
     let early = poll_fn(|context| Poll::Ready(changed.as_mut().poll(context).is_ready())).await;
     ensure(!early, "no notice without a change")?;
-    folders.delete(&user, &gone).await?;
-    refused(changed.await, &StoreError::NotFound)
+    let (ended, deleted) =
+        both(told("a mailbox that is deleted", changed), folders.delete(&user, &gone)).await;
+    deleted?;
+    refused(ended?, &StoreError::NotFound)
 }
 
 pub(super) async fn expunges_are_remembered(store: &impl Store) -> Outcome {
