@@ -7,6 +7,26 @@
 //! A check that takes longer than [`LIMIT`] has failed; [`check_within`] gives another limit. What blocks its thread for good cannot be
 //! ended: then the name of the check is written to standard error.
 //!
+//! | what is looked at | of which facets |
+//! |---|---|
+//! | octets come back as they were, in pieces and together; nothing is seen before its commit; all targets or none; sizes that were announced wrongly, uploads side by side, many messages, dates and keywords of all kinds | `Write` |
+//! | UIDs rise and are never given again; flags, rights and conditions; expunges; old snapshots stay; counts | `Write` |
+//! | what COPY, MOVE and a new name of INBOX keep, and what is new of it | `Write`, `Folders` |
+//! | several sessions at the same moment; what is dropped half-way | `Write` |
+//! | references to mailboxes that are gone | `Write`, `Folders`, and all that take references |
+//! | CREATE, DELETE, RENAME, subscriptions; names of all letters, that differ in case, that look like patterns; many mailboxes; users with similar names | `Folders` |
+//! | all that is left of a user who is erased | `Folders`, with `Acl`, `Metadata`, `Annotate`, `Quota`, `Scripts`, `Undelete` |
+//! | each kind of change wakes whoever waits, and none is slept through | `Watch`, `Feed` |
+//! | history of expunges | `Changes` |
+//! | counts and limits, of several targets too | `Quota` |
+//! | lists, inheritance, groups and anyone | `Acl` |
+//! | annotations, private and shared | `Metadata`, `Annotate` |
+//! | several messages in one commit | `Write::takes_several`, `Write::takes_rows` |
+//! | the queue | `Spool` |
+//! | the rest of what their traits say | `Cache`, `Scripts`, `Origins`, `Import`, `Undelete`, `Search` |
+//!
+//! What it cannot look at: whether anything lasts through a crash, and what many processes do at one store.
+//!
 //! ```
 //! use mailwright_mailstore::{block_on, conformance, memory::Memory};
 //!
@@ -15,26 +35,23 @@
 //! # Ok::<(), conformance::Failure>(())
 //! ```
 
-use std::fmt;
-use std::panic::Location;
 use std::time::Duration;
 
-use bytes::Bytes;
-use mailwright_mail_model::{DateTime, FlagSet, MailboxName, Uid, UidSet};
+use mailwright_mail_model::MailboxName;
 
-use crate::{
-    Appended, CommitError, MailboxRef, Message, MessageRef, Snapshot, Store, StoreError, Target, User, Write,
-};
+use crate::{Store, Write};
 
 mod annotate;
 mod append;
 mod at_once;
 mod change;
 mod erase;
+mod expect;
 mod feed;
 mod folders;
 mod import;
 mod limit;
+mod mail;
 mod names;
 mod notice;
 mod queue;
@@ -50,6 +67,9 @@ mod told;
 mod transfer;
 mod undelete;
 mod uploads;
+
+use expect::{Outcome, Wrong, ensure, equal, refused, some, wrong};
+use mail::{append, date, filled, flags, message, modseq_is_known, name, read_all, uids, user, writer};
 
 /// What was checked of a store that passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -321,156 +341,4 @@ async fn nobody_is_there_yet(store: &impl Store) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// What went wrong within a check.
-#[derive(Debug)]
-struct Wrong(String);
-
-impl Wrong {
-    /// With what it was that went wrong.
-    fn within(self, what: &str) -> Self {
-        Self(format!("{what}: {}", self.0))
-    }
-}
-
-type Outcome<T = ()> = Result<T, Wrong>;
-
-impl From<StoreError> for Wrong {
-    #[track_caller]
-    fn from(error: StoreError) -> Self {
-        wrong(&format!("expected success, got {error:?}"))
-    }
-}
-
-impl From<CommitError> for Wrong {
-    #[track_caller]
-    fn from(error: CommitError) -> Self {
-        wrong(&format!("expected success, got {error:?}"))
-    }
-}
-
-/// With the line of the suite that expects otherwise: a check calls a store many times.
-#[track_caller]
-fn wrong(what: &str) -> Wrong {
-    let place = Location::caller();
-    let file = place.file().rsplit(['/', '\\']).next().unwrap_or_default();
-    Wrong(format!("{what} (conformance/{file}, line {})", place.line()))
-}
-
-#[track_caller]
-fn ensure(holds: bool, rule: &str) -> Outcome {
-    if holds { Ok(()) } else { Err(wrong(&format!("expected: {rule}"))) }
-}
-
-#[track_caller]
-fn equal<T: PartialEq + fmt::Debug>(what: &str, got: T, expected: T) -> Outcome {
-    if got == expected { Ok(()) } else { Err(wrong(&format!("{what}: expected {expected:?}, got {got:?}"))) }
-}
-
-#[track_caller]
-fn refused<T: fmt::Debug>(result: crate::Result<T>, expected: &StoreError) -> Outcome {
-    match result {
-        Err(error) if std::mem::discriminant(&error) == std::mem::discriminant(expected) => Ok(()),
-        other => Err(wrong(&format!("expected {expected:?}, got {other:?}"))),
-    }
-}
-
-#[track_caller]
-fn some<T>(value: Option<T>, rule: &str) -> Outcome<T> {
-    match value {
-        Some(value) => Ok(value),
-        None => Err(wrong(&format!("expected: {rule}"))),
-    }
-}
-
-fn user(name: &str) -> Outcome<User> {
-    User::new(&format!("conformance-{name}@example.org")).map_err(|error| Wrong(error.to_string()))
-}
-
-fn name(name: &str) -> Outcome<MailboxName> {
-    MailboxName::new(name).map_err(|error| Wrong(error.to_string()))
-}
-
-fn flags(text: &str) -> Outcome<FlagSet> {
-    text.parse().map_err(|_| Wrong(format!("{text} is no list of flags")))
-}
-
-fn uids(text: &str) -> Outcome<UidSet> {
-    text.parse().map_err(|_| Wrong(format!("{text} is no set of UIDs")))
-}
-
-fn date() -> Outcome<DateTime> {
-    some(DateTime::new(1_234_567_890, -90), "a date")
-}
-
-fn writer(store: &impl Store) -> Outcome<&impl Write> {
-    some(store.writer(), "the writer that was there before")
-}
-
-/// Appends a message to one mailbox.
-async fn append(
-    store: &impl Store,
-    user: &User,
-    mailbox: &MailboxName,
-    text: &str,
-    with: &str,
-) -> Outcome<Appended> {
-    let mut upload = writer(store)?.begin(Some(text.len() as u64)).await?;
-    upload.write(Bytes::copy_from_slice(text.as_bytes())).await?;
-    let target = Target::new(user.clone(), mailbox.clone(), date()?).with_flags(flags(with)?);
-    some(upload.commit(&[target]).await?.pop(), "one answer for one target")
-}
-
-/// A user with an INBOX of messages with these flags, whose UIDs are 1 and so on in every sensible store, but
-/// need not be.
-async fn filled(store: &impl Store, user: &User, each: &[&str]) -> Outcome<(MailboxRef, Vec<Uid>)> {
-    let inbox = MailboxName::inbox();
-    let mut uids = Vec::new();
-    for (number, with) in each.iter().enumerate() {
-        uids.push(append(store, user, &inbox, &format!("message {number}\r\n"), with).await?.uid);
-    }
-    let snapshot = store.open(user, &inbox).await?;
-    Ok((MailboxRef::new(user.clone(), inbox, &snapshot), uids))
-}
-
-/// All octets of a message, read in pieces of at most `piece`.
-async fn read_all(store: &impl Store, message: &MessageRef, piece: u64) -> Outcome<Vec<u8>> {
-    let mut octets = Vec::new();
-    while (octets.len() as u64) < message.size {
-        let start = octets.len() as u64;
-        let chunk = store.read(message, start..(start + piece).min(message.size)).await?;
-        ensure(
-            !chunk.is_empty() && chunk.len() as u64 <= piece,
-            "a read gives some octets, and no more than asked",
-        )?;
-        octets.extend_from_slice(&chunk);
-    }
-    ensure(store.read(message, message.size..message.size + 10).await?.is_empty(), "nothing behind the end")?;
-    Ok(octets)
-}
-
-fn message(snapshot: &Snapshot, uid: Uid) -> Outcome<&Message> {
-    some(snapshot.message(uid), &format!("UID {uid} in the snapshot"))
-}
-
-fn modseq_is_known(store: &impl Store) -> bool {
-    store.changes().is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_went_wrong_says_where_it_was_asked_for() {
-        let asks = || -> Outcome { Err(StoreError::NotFound)? };
-        let [by_store, by_rule] = [asks(), ensure(false, "a rule")].map(|wrong| wrong.unwrap_err().0);
-        let line = line!() - 2;
-        assert_eq!(
-            by_store,
-            format!("expected success, got NotFound (conformance/conformance.rs, line {line})")
-        );
-        assert_eq!(by_rule, format!("expected: a rule (conformance/conformance.rs, line {})", line + 1));
-    }
 }
