@@ -303,7 +303,13 @@ impl ImapClient {
                 ControlFlow::Continue(Event::Skipped(start)) if self.lacks(ticket) => {
                     unreadable.get_or_insert_with(|| unread(&start));
                 }
-                ControlFlow::Continue(other) => self.note(other),
+                ControlFlow::Continue(other) => {
+                    if matches!(other, Event::MailboxClosed) {
+                        // It was about the mailbox that was open before.
+                        unreadable = None;
+                    }
+                    self.note(other);
+                }
             }
         }
     }

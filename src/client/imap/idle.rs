@@ -20,7 +20,7 @@ impl ImapClient {
     /// counts of another one, if NOTIFY asks for these. One that is among the [`news`](Self::news) already is given at once.
     /// `None` once `stop` has completed: a timer, a token, or [`pending`](std::future::pending) to wait for ever.
     ///
-    /// IDLE is begun anew as often as RFC 2177 §3 wants, after a pause if the server ends it at once. This future may be dropped instead of
+    /// If the server has not begun by then, the next call ends it. IDLE is begun anew as often as RFC 2177 §3 wants, after a pause if the server ends it at once. This future may be dropped instead of
     /// stopped.
     ///
     /// # Errors
@@ -29,7 +29,12 @@ impl ImapClient {
         let mut stop = pin!(stop);
         let mut stopped = false;
         while !stopped && !self.news.iter().any(is_change) {
-            self.settle().await?;
+            // The one before may be waiting to begin, too.
+            tokio::select! {
+                biased;
+                settled = self.settle() => settled?,
+                () = &mut stop => break,
+            }
             let ticket = self.link.machine().call(Idle)?;
             let again = Instant::now() + LEAST.min(self.config.idle);
             self.idling = Some(ticket);
@@ -54,11 +59,15 @@ impl ImapClient {
                     }
                     Event::Idling(_) => begun = true,
                     event => {
-                        if is_change(&event) {
+                        let changed = is_change(&event);
+                        if changed {
                             self.link.machine().cancel(ticket);
                         }
                         // Kept even if it is the one that is waited for, so that it outlives this future.
                         self.note(event);
+                        if changed && !begun {
+                            return Ok(self.news.take_first(is_change));
+                        }
                     }
                 }
             }
