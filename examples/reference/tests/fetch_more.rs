@@ -427,13 +427,13 @@ fn what_cannot_be_deleted_or_is_not_given_keeps_nothing_else_back_and_is_told() 
     for (name, text) in [("Archive", "archived"), ("Closed", "closed"), ("Work", "work"), ("INBOX", "new")] {
         assert_eq!(texts(&home, name), [text]);
     }
-    let log = home.log();
-    assert!(
-        log.contains("the server does not give a message that it lists")
-            && log.contains("host=\"127.0.0.1\""),
-        "{log}"
-    );
-    server.with(|all| all.refused = None);
+    let (log, told) = (home.log(), "the server does not give a message that it lists");
+    assert!(log.contains(told) && log.contains("host=\"127.0.0.1\""), "{log}");
+    server.with(|all| (all.refused, all.tricks) = (None, vec![(2, "nothing")]));
+    look(&home);
+    let told = status(&home);
+    assert!(told.contains("1 message is not given: part of the server's answer cannot be read"), "{told}");
+    server.with(|all| all.tricks.clear());
     look(&home);
     assert_eq!(texts(&home, "INBOX"), ["new", "withheld"]);
 }
