@@ -17,7 +17,8 @@ pub struct Limits {
     pub line: usize,
     /// The longest line that carries a SASL response, line end included.
     pub sasl_line: usize,
-    /// How many octets of an over-long line are skipped, looking for its end, before the connection is closed.
+    /// How many octets of an over-long line are skipped, looking for its end, before the connection is closed. An IMAP client: of a response that
+    /// is over its limits.
     pub skip: u64,
     /// The largest literal that is held in memory (everything but message bodies and scripts).
     pub literal: u64,
