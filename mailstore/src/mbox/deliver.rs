@@ -23,8 +23,8 @@ use crate::{
 /// A [`Store`] that only takes mail: a delivery to `INBOX` goes to the user's file, where others read it. It shows nothing
 /// itself, so it is for an SMTP or LMTP server, and IMAP and POP3 have nothing to serve from it.
 ///
-/// As root, the file belongs to the user of that name in `/etc/passwd`, and who has none gets no mail. Otherwise all files
-/// belong to whom the process does.
+/// As root, the file belongs to the user of that name in `/etc/passwd`; mail for a name that has none is refused for now
+/// ([`Unavailable`](StoreError::Unavailable)). Otherwise all files belong to whom the process does.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -107,7 +107,12 @@ impl Shared {
             let mut numbers = fields.skip(1).map_while(|field| field.parse::<u32>().ok());
             numbers.next().zip(numbers.next())
         });
-        let (user, group) = owner.ok_or(StoreError::NotFound)?;
+        // Nobody but us is to blame: mail waits until the user is there.
+        let none = || {
+            let path = mbox.path.display();
+            StoreError::Unavailable(format!("{PASSWD} has no user {local:?}, whose file {path} would be"))
+        };
+        let (user, group) = owner.ok_or_else(none)?;
         Ok(mbox.owned_by(user, group))
     }
 
@@ -298,5 +303,20 @@ impl<O: Offload + Clone> Write for MboxStore<O> {
 
     async fn move_to(&self, _: &MailboxRef, _: &UidSet, _: &MailboxName) -> Result<Copied> {
         deliveries_only()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_for_who_is_no_user_of_the_system_waits() {
+        let spool = PathBuf::from("spool");
+        let shared = Shared { template: Template::new("/var/mail/%n").unwrap(), spool, system_users: true };
+        let error = shared.mbox(&User::new("no-user-of-any-system@example.org").unwrap()).unwrap_err();
+        assert_eq!(error.smtp_status(), (451, "4.3.0"));
+        assert!(error.to_string().contains("no-user-of-any-system"), "{error}");
+        assert!(shared.mbox(&User::new("root@example.org").unwrap()).is_ok());
     }
 }
