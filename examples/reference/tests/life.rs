@@ -115,6 +115,11 @@ fn what_is_too_much_is_refused_before_it_comes() {
         (Some(1 << 20), Some(4), Some(4)),
         "{shown}"
     );
+    let table = done(&server, &["usage"]);
+    let of_user: Vec<_> =
+        table.lines().find(|line| line.starts_with(USER)).unwrap().split_whitespace().collect();
+    assert_eq!((of_user[1], of_user[2]), ("4", "4"), "{table}");
+    assert_eq!(of_user[of_user.len() - 2..], ["100", "%"], "{table}");
     done(&server, &["user", "quota", USER, "--messages", "none", "--mailboxes", "2"]);
     assert!(rcpt(&server, "smtp", USER, None).starts_with("250"));
     assert!(last(&mut session, "d", "CREATE one").starts_with("d OK"));

@@ -85,18 +85,24 @@ fn table(users: &[UsageEntry], json: bool) -> Result<(), CommandError> {
         return users.iter().try_for_each(print_json);
     }
     let width = users.iter().map(|entry| entry.name.len()).max().unwrap_or(0).max(4);
-    println!("{:<width$} {:>10} {:>12} {:>12} {:>6}", "user", "messages", "storage", "limit", "used");
+    println!(
+        "{:<width$} {:>10} {:>10} {:>12} {:>12} {:>6}",
+        "user", "messages", "limit", "storage", "limit", "used"
+    );
     for entry in users {
         let limit = entry.storage_limit.map_or_else(|| "-".into(), octets);
-        let part = |limit: u64| u128::from(entry.storage) * 100 / u128::from(limit.max(1));
-        let part = entry.storage_limit.map_or_else(|| "-".into(), |limit| format!("{} %", part(limit)));
+        let most = entry.messages_limit.map_or_else(|| "-".into(), |limit| limit.to_string());
+        // Of both the one that is nearer to its end.
+        let part = |used: u64, limit: Option<u64>| Some(u128::from(used) * 100 / u128::from(limit?.max(1)));
+        let part = part(entry.storage, entry.storage_limit).max(part(entry.messages, entry.messages_limit));
+        let part = part.map_or_else(|| "-".into(), |part| format!("{part} %"));
         let (name, messages, storage) = (&entry.name, entry.messages, octets(entry.storage));
         let gone = if entry.account { "" } else { "  (no account)" };
-        println!("{name:<width$} {messages:>10} {storage:>12} {limit:>12} {part:>6}{gone}");
+        println!("{name:<width$} {messages:>10} {most:>10} {storage:>12} {limit:>12} {part:>6}{gone}");
     }
     let messages: u64 = users.iter().map(|entry| entry.messages).sum();
     let storage = octets(users.iter().map(|entry| entry.storage).sum());
-    println!("{:<width$} {messages:>10} {storage:>12}", "total");
+    println!("{:<width$} {messages:>10} {:>10} {storage:>12}", "total", "");
     Ok(())
 }
 
