@@ -162,6 +162,9 @@ pub(crate) enum Response {
     /// What opens encrypted mail beside the password; told once.
     RecoveryKey {
         key: Hidden,
+        /// Whether there was one before, which opens nothing any more.
+        #[serde(default)]
+        again: bool,
     },
     Bans {
         bans: Vec<BanEntry>,

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead, Read},
+    io::{self, BufRead, IsTerminal, Read},
     path::Path,
 };
 
@@ -31,6 +31,7 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
             )?;
             let without = if mailbox { "" } else { ", without a mailbox" };
             println!("added {name}{without}{}", shown(made, &password));
+            tell_unread(made);
             propose(config, &name)?;
         }
         UserCommand::Set { name, mailbox, forward, keep, local_only } => {
@@ -56,13 +57,19 @@ pub(crate) fn run(config: &Config, command: UserCommand) -> Result<(), CommandEr
             let hidden = Hidden(password.clone());
             request(config, Request::UserPassword { name: name.clone(), password: hidden, old })?;
             println!("changed the password of {name}{}", shown(made, &password));
+            tell_unread(made);
         }
         UserCommand::Encrypt { name, off, .. } => {
             let password = if off { None } else { Some(Hidden(line()?)) };
             let answer = request(config, Request::UserEncrypt { name: name.clone(), password })?;
             match answer {
-                Response::RecoveryKey { key } => {
+                Response::RecoveryKey { key, again } => {
                     println!("mail that comes for {name} is encrypted from now on\nrecovery key: {}", key.0);
+                    if again {
+                        println!(
+                            "it takes the place of the recovery key of before, which opens nothing any more: destroy that"
+                        );
+                    }
                     println!("keep it in a safe place: without it or the password nobody can read the mail");
                 }
                 _ => println!(
@@ -163,6 +170,14 @@ fn password(from_stdin: bool) -> Result<(String, bool), CommandError> {
         return Ok((first_run::random_password()?, true));
     }
     Ok((line()?, false))
+}
+
+/// Says that a password on standard input was not read, if one may be there: nobody waits for one that may not come.
+fn tell_unread(made: bool) {
+    let input = io::stdin();
+    if made && !input.is_terminal() && rustix::io::ioctl_fionread(&input).is_ok_and(|octets| octets > 0) {
+        eprintln!("mailwrightd: standard input was not read: --password-stdin takes the password from there");
+    }
 }
 
 /// The next line of standard input.

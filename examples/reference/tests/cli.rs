@@ -148,6 +148,13 @@ fn accounts_are_managed_without_a_server() {
         assert_eq!(code(&output), 1, "{name} was taken");
         assert!(err(&output).contains(why), "{}", err(&output));
     }
+    // A password that nobody asked for is not passed over without a word.
+    let change = || server.command(&["user", "password", "bob@example.org"]);
+    let unread = fed(change(), "correct horse\n");
+    assert!(out(&unread).contains("with the password "), "{unread:?}");
+    assert!(err(&unread).contains("--password-stdin"), "{unread:?}");
+    let nothing = fed(change(), "");
+    assert!(out(&nothing).contains("with the password ") && err(&nothing).is_empty(), "{nothing:?}");
     let empty = fed(server.command(&["user", "add", "carol@example.org", "--password-stdin"]), "\n");
     assert_eq!(code(&empty), 1, "an empty password was taken");
 

@@ -148,6 +148,14 @@ fn the_password_changes_with_the_old_one_or_the_recovery_key_alone() {
     deliver(&server, USER, "Subject: clear\r\n\r\nin the clear again\r\n");
     assert!(is_on_disk(&server.folder.path().join("data"), "in the clear again"));
     read(&server, PASSWORD);
+    // Another recovery key takes the place of the first, which is said.
+    let again = tell(&server, &["user", "encrypt", USER, "--password-stdin"], &[PASSWORD]);
+    assert!(
+        said(&again).contains("recovery key of before, which opens nothing any more"),
+        "{}",
+        said(&again)
+    );
+    assert!(!tell(&server, &change, &[NEW, &recovery]).status.success());
 }
 
 #[test]

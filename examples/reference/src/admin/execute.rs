@@ -92,8 +92,8 @@ impl Administration {
                 directory.set_password(&name, &password.0, old).map(done)
             }
             Request::UserEncrypt { name, password: Some(password) } => {
-                let key = directory.encrypt(&name, &password.0)?;
-                Ok(Response::RecoveryKey { key: Hidden(key.as_str().to_owned()) })
+                let (key, again) = directory.encrypt(&name, &password.0)?;
+                Ok(Response::RecoveryKey { key: Hidden(key.as_str().to_owned()), again })
             }
             Request::UserEncrypt { name, password: None } => directory.stop_encrypting(&name).map(done),
             Request::UserRemove { name } => self.remove(&name).map(done),

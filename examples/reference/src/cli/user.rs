@@ -8,7 +8,7 @@ use super::{ExpiryOptions, QuotaOptions};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
-    /// Add an account; without a password on standard input one is made and printed
+    /// Add an account; without --password-stdin a password is made and printed
     #[command(after_help = "\
 Examples:
   mailwrightd user add alice@example.org
@@ -82,7 +82,7 @@ Examples:
     },
     /// Encrypt the mail that comes for an account from now on, with a key that only a login opens
     ///
-    /// Prints a recovery key, once. Whoever has neither the password nor the recovery key cannot read the mail, and nobody can help
+    /// Prints a recovery key, once; encrypted again after --off, another one, which takes the place of the first for all mail. Whoever has neither the password nor the recovery key cannot read the mail, and nobody can help
     /// them. The account logs in with its password itself (PLAIN, LOGIN; no SCRAM). What is there already stays as it is.
     Encrypt {
         /// The account's name

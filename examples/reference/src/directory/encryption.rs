@@ -11,8 +11,9 @@ impl Directory {
         let _ = self.vault.set(store);
     }
 
-    /// Encrypts what comes for an account from now on, with a key that its password opens. Slow: it hashes passwords.
-    pub(crate) fn encrypt(&self, name: &str, password: &str) -> Result<RecoveryKey, DirectoryError> {
+    /// Encrypts what comes for an account from now on, with a key that its password opens. Says whether there was a recovery key before, which
+    /// opens nothing any more. Slow: it hashes passwords.
+    pub(crate) fn encrypt(&self, name: &str, password: &str) -> Result<(RecoveryKey, bool), DirectoryError> {
         let vault = self.vault.get().ok_or(DirectoryError::NoEncryption)?;
         let _changing = self.lock_changes();
         let account = self.account(name)?;
@@ -23,6 +24,7 @@ impl Directory {
         let Some(password) = right else {
             return Err(DirectoryError::WrongPassword(account.user.to_string()));
         };
+        let again = self.has_keys(&account.user)?;
         let user = account.user.to_string();
         let key =
             block_on(vault.encrypt(&account.user, password.as_bytes())).map_err(|error| match error {
@@ -31,7 +33,7 @@ impl Directory {
                 error => error.into(),
             })?;
         self.forget_scram(&account)?;
-        Ok(key)
+        Ok((key, again))
     }
 
     /// Encrypts nothing that comes for an account from now on.
