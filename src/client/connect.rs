@@ -18,6 +18,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// When TLS begins, and whom it trusts.
 ///
 /// There is no falling back unless it is asked for: a server that does not offer STARTTLS is an error then.
+///
+/// A self-signed certificate that is trusted as it is must not say that it is an authority's: rustls refuses one with `CA:TRUE`, as
+/// `openssl req -x509` makes them, with `CaUsedAsEndEntity`. `-addext basicConstraints=critical,CA:FALSE` makes one that is taken.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Security {
