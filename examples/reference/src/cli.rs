@@ -78,6 +78,12 @@ pub(crate) enum Command {
     #[command(subcommand)]
     User(UserCommand),
     /// Take over an account's mail from a Maildir, from mbox files or from an IMAP server, with UIDs, flags and dates
+    ///
+    /// The server here must be stopped meanwhile, but for --dry-run; the source may be in use. A run that was cut short goes on when it is
+    /// started again. A later run brings what has come since, and those flags that have changed at the source since the last run: flags
+    /// that were changed here stay, and what was removed here does not come back. So take over early, and again when mail
+    /// comes here. Both sides are compared at the end; the exit status is 1 if they are not the same. Subscriptions, access control
+    /// lists, annotations and, but for IMAP, Sieve scripts come along.
     Migrate(Migrate),
     /// Addresses that are banned for failed logins
     #[command(subcommand)]
@@ -134,7 +140,8 @@ pub(crate) enum Command {
     /// Write all mail of an account into a directory, while the server runs or not; `migrate` reads it back
     ///
     /// Both keep UIDs, flags, keywords and dates. Subscriptions, uses of mailboxes, access control lists, annotations, POP3 ids and Sieve
-    /// scripts go along: in a Maildir where Dovecot has them, otherwise in a file of JSON beside the mail. What cannot be read is
+    /// scripts go along: in a Maildir where Dovecot has them, otherwise in a file of JSON beside the mail. As mbox, a message that does not
+    /// end with the end of a line gets one, which the format needs. What cannot be read is
     /// named, and the exit status is 1 then: so is mail that is encrypted, to which the user alone has the key.
     Export {
         /// The account

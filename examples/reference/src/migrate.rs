@@ -88,6 +88,8 @@ pub(crate) enum MigrateError {
         "{mailbox}: the message with UID {uid} is compressed ({how}), as Dovecot's zlib plugin keeps mail, which only that reads: take the mail over from that Dovecot, with --from imap:HOST"
     )]
     Compressed { mailbox: MailboxName, uid: Uid, how: &'static str },
+    #[error("the message was removed at the source meanwhile")]
+    Gone,
     #[error("this store cannot take over mail")]
     NoImport,
     #[error("{0}")]
@@ -107,6 +109,9 @@ struct Report {
     copied: usize,
     /// Those whose flags were brought up to date.
     reflagged: usize,
+    /// Those that were removed at the source while it was read.
+    #[serde(skip_serializing_if = "is_zero")]
+    gone: usize,
     /// Those whose flags were changed here since they came.
     #[serde(skip_serializing_if = "is_zero")]
     changed_here: usize,
@@ -162,12 +167,16 @@ pub(crate) fn run(config: &Config, options: &Migrate) -> Result<bool, MigrateErr
             same &= report.differences.is_empty();
             say(options, &report, || {
                 let mut text = format!(
-                    "{}: {} messages, {}{} copied, {} with other flags, {}{}",
+                    "{}: {} messages, {}{}{} copied, {} with other flags, {}{}",
                     report.mailbox,
                     report.messages,
                     match report.elsewhere {
                         0 => String::new(),
                         count => format!("{count} of them in other mailboxes, "),
+                    },
+                    match report.gone {
+                        0 => String::new(),
+                        count => format!("{count} of them removed there meanwhile, "),
                     },
                     report.copied,
                     report.reflagged,
@@ -257,6 +266,7 @@ impl Run<'_> {
             copied: 0,
             reflagged: 0,
             changed_here: 0,
+            gone: 0,
             along: Along::default(),
             differences: source.left_out(),
         };
@@ -408,6 +418,11 @@ impl Run<'_> {
             Ok(()) => {}
             // A difference at the end.
             Err(MigrateError::Read(StoreError::Corrupt(_))) => return Ok(()),
+            Err(MigrateError::Gone) => {
+                work.places.gone(entry.uid);
+                report.gone += 1;
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
         let here = (&work.mailbox, &*work.snapshot);

@@ -222,6 +222,11 @@ fn what_cannot_be_taken_over_from_a_tree_is_named() {
         assert!(said.contains(&format!("NOT THE SAME: the directory {folder} does not come")), "{said}");
     }
     assert_eq!(output.status.code(), Some(1));
+    let deep = ".d".repeat(17);
+    fs::create_dir_all(maildir.join(&deep).join("cur")).unwrap();
+    let said = String::from_utf8(run(&mut migrate(&server, &from, &[])).stdout).unwrap();
+    let line = said.lines().find(|line| line.contains(&deep)).unwrap();
+    assert!(line.contains("16") && !line.contains("UTF-7"), "{line}");
     // A header never begins so, and what nobody can read is no mail.
     fs::write(maildir.join(".Good/cur/2.a:2,S"), b"\x1f\x8b\x08\0\0\0\0\0").unwrap();
     let output = run(&mut migrate(&server, &from, &[]));

@@ -5,9 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// Where mail is taken over from, and for whom.
-///
-/// The server must not run meanwhile. A run that was stopped goes on when it is started again, and a later run brings what has
-/// come since. Both sides are compared at the end. Access control lists, annotations and, but for IMAP, Sieve scripts come along.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     /// maildir:PATH, mbox:PATH (a file, or a directory of files), imap:HOST or imaps:HOST, with :PORT if need be; the password for
@@ -23,7 +20,8 @@ pub(crate) struct Migrate {
     /// IMAP: a master user, who logs in with a password of their own to act as the account
     #[arg(long, value_name = "NAME")]
     pub(crate) master: Option<String>,
-    /// IMAP: the certificate, or that of its authority, if it is none that this system trusts
+    /// IMAP: the certificate, or that of its authority, if it is none that this system trusts; one that a server shows must not say that it
+    /// is an authority's (CA:TRUE), as `openssl req -x509` makes them unless told otherwise
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: Option<PathBuf>,
     /// IMAP: do without TLS
@@ -32,10 +30,10 @@ pub(crate) struct Migrate {
     /// What POP3 clients knew messages by there: as Dovecot makes it (the default for maildir), or not to be kept
     #[arg(long, value_name = "HOW")]
     pub(crate) pop3_ids: Option<Pop3Ids>,
-    /// Also bring what an earlier run has seen and is not here: messages that the source did not give then, and those removed here since
+    /// Also bring messages again that an earlier run brought and that were removed here since
     #[arg(long)]
     pub(crate) missing: bool,
-    /// Only say what there is
+    /// Only say what there is; the server here may run
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// One JSON object a line

@@ -28,6 +28,9 @@ pub(super) fn compare(
     }
     for entry in entries {
         let uid = entry.uid;
+        if places.is_gone(uid) {
+            continue;
+        }
         let Some(message) = places.here(uid).and_then(|here| snapshot.message(here)) else {
             differences.push(match places.is_removed(uid) {
                 true => {

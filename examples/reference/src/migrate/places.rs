@@ -16,8 +16,9 @@ use super::{brought::Brought, source::Entry};
 pub(super) struct Places {
     /// UIDs here by those there.
     here: HashMap<Uid, Uid>,
-    /// Those that were removed here.
+    /// Those that were removed here, and those that are not there any more.
     removed: HashSet<Uid>,
+    gone: HashSet<Uid>,
     /// Those that get the UIDs they have there, and those that cannot.
     pub(super) ahead: Vec<usize>,
     pub(super) behind: Vec<usize>,
@@ -51,12 +52,12 @@ impl Places {
         let [ahead, behind] =
             [ahead, behind].map(|some| some.into_iter().map(|(place, _)| place).collect::<Vec<usize>>());
         let mut others = Others::new();
-        let unknown = |uid: Uid| !taken.contains(&uid) && !(ahead.is_empty() && behind.is_empty());
-        for message in snapshot.messages().filter(|message| unknown(message.uid)) {
+        let some_come = !ahead.is_empty() || !behind.is_empty();
+        for message in snapshot.messages().filter(|message| some_come && !taken.contains(&message.uid)) {
             let key = (message.internal_date.seconds(), message.size);
             others.entry(key).or_default().push(message.uid);
         }
-        Self { here, removed, ahead, behind, others }
+        Self { here, removed, gone: HashSet::new(), ahead, behind, others }
     }
 
     /// The UID here of the one that has this UID there.
@@ -67,6 +68,16 @@ impl Places {
     /// Whether it was here, and was removed.
     pub(super) fn is_removed(&self, there: Uid) -> bool {
         self.removed.contains(&there)
+    }
+
+    /// One was removed at the source.
+    pub(super) fn gone(&mut self, there: Uid) {
+        self.gone.insert(there);
+    }
+
+    /// Whether it was removed at the source while that was read.
+    pub(super) fn is_gone(&self, there: Uid) -> bool {
+        self.gone.contains(&there)
     }
 
     /// The UIDs here of all that are.

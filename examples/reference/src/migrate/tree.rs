@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use mailwright::{
-    mail_model::{MailboxName, Uid, UidSet},
+    mail_model::{MailboxName, MailboxNameError, Uid, UidSet},
     mailstore::{
-        Acl, Annotated, EntryName, Folders, MailboxRef, Metadata, Noted, Origins, Scripts, Store, StoreError,
-        User,
+        Acl, Annotated, EntryName, Folders, MailboxRef, MessageRef, Metadata, Noted, Origins, Scripts, Store,
+        StoreError, User,
         maildir::{Maildir, Options, Template},
     },
 };
@@ -109,8 +110,10 @@ impl Tree {
     pub(super) async fn folders(&mut self) -> Result<Vec<Folder>, MigrateError> {
         let failed = MigrateError::Read;
         let unnamed = self.store.unnamed(&self.user).await.map_err(failed)?;
-        let why = "does not come: what it is called is no name of a mailbox (modified UTF-7)";
-        self.left_out = unnamed.into_iter().map(|name| format!("the directory {name} {why}")).collect();
+        self.left_out = unnamed
+            .iter()
+            .map(|name| format!("the directory {name} does not come: {}", why_unnamed(name)))
+            .collect();
         let mailboxes = self.store.mailboxes(&self.user).await.map_err(failed)?;
         let subscribed = match self.store.folders() {
             Some(folders) => folders.subscriptions(&self.user).await.map_err(failed)?,
@@ -152,21 +155,42 @@ impl Tree {
         Ok(entries.collect())
     }
 
+    /// A message that was listed.
+    async fn find(&self, folder: &Folder, uid: Uid) -> Result<MessageRef, MigrateError> {
+        for look in 0..MISSES {
+            // A file that is moved from `new` to `cur` may be seen in neither.
+            if look > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let snapshot = self.store.open(&self.user, &folder.name).await.map_err(MigrateError::Read)?;
+            let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), &snapshot);
+            if let Some(message) = snapshot.message(uid) {
+                return Ok(mailbox.message(message));
+            }
+        }
+        Err(MigrateError::Gone)
+    }
+
     pub(super) async fn body(
         &self,
         folder: &Folder,
         entry: &Entry,
         upload: &mut Incoming,
     ) -> Result<(), MigrateError> {
-        let failed = MigrateError::Read;
-        let snapshot = self.store.open(&self.user, &folder.name).await.map_err(failed)?;
-        let mailbox = MailboxRef::new(self.user.clone(), folder.name.clone(), &snapshot);
-        let Some(message) = snapshot.message(entry.uid).map(|message| mailbox.message(message)) else {
-            return Err(MigrateError::Read(StoreError::NotFound));
-        };
-        let mut done = 0;
+        let mut message = self.find(folder, entry.uid).await?;
+        let (mut done, mut misses) = (0, 0);
         while done < message.size {
-            let octets = self.store.read(&message, done..message.size).await.map_err(failed)?;
+            let octets = match self.store.read(&message, done..message.size).await {
+                Ok(octets) => octets,
+                // Its file has another name since, which may not have been seen yet; or none any more.
+                Err(StoreError::NotFound | StoreError::Unavailable(_)) if misses < MISSES => {
+                    misses += 1;
+                    message = self.find(folder, entry.uid).await?;
+                    continue;
+                }
+                Err(StoreError::NotFound) => return Err(MigrateError::Gone),
+                Err(error) => return Err(MigrateError::Read(error)),
+            };
             if done == 0
                 && let Some(how) = compression(&octets)
             {
@@ -176,6 +200,18 @@ impl Tree {
             upload.write(octets).await?;
         }
         Ok(())
+    }
+}
+
+/// How often a message is looked for whose file is renamed meanwhile, or in a mailbox that changes as it is listed.
+const MISSES: u32 = 3;
+
+/// Why a directory of this name is no mailbox here.
+fn why_unnamed(directory: &str) -> String {
+    let name = directory.trim_start_matches('.').replace('.', "/");
+    match MailboxName::from_utf7(name.as_bytes()) {
+        Err(error @ MailboxNameError::TooDeep(_)) => error.to_string(),
+        _ => "what it is called is no name of a mailbox (modified UTF-7)".into(),
     }
 }
 
@@ -189,4 +225,59 @@ fn compression(octets: &[u8]) -> Option<&'static str> {
         (b"Dovecot-LZ4", "lz4"),
     ];
     BEGINNINGS.iter().find(|(beginning, _)| octets.starts_with(beginning)).map(|(_, how)| *how)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use mailwright::mailstore::{
+        AnyStore,
+        embedded::{self, Embedded},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_found_under_its_new_name_and_one_that_was_removed_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join("tree").join(name);
+        for part in ["cur", "new", "tmp"] {
+            fs::create_dir_all(path(part)).unwrap();
+        }
+        for number in 1..=3 {
+            fs::write(path(&format!("new/{number}.a")), format!("Subject: {number}\n\nx\n")).unwrap();
+        }
+        let store = Embedded::open(folder.path().join("data"), embedded::Options::default()).unwrap();
+        let store = AnyStore::new(store);
+        let options = Migrate {
+            from: String::new(),
+            to: "alice@example.org".into(),
+            login: None,
+            master: None,
+            certificate: None,
+            plaintext: false,
+            pop3_ids: None,
+            missing: false,
+            dry_run: false,
+            json: false,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut tree = Tree::open(path("").to_str().unwrap(), &options).unwrap();
+            let folders = tree.folders().await.unwrap();
+            let entries = tree.index(&folders[0]).await.unwrap();
+            assert_eq!(entries.len(), 3);
+            fs::rename(path("new/1.a"), path("cur/1.a:2,S")).unwrap();
+            fs::remove_file(path("new/2.a")).unwrap();
+            for (entry, there) in entries.iter().zip([true, false, true]) {
+                let mut incoming = Incoming::begin(&store, None).await.unwrap();
+                match tree.body(&folders[0], entry, &mut incoming).await {
+                    Ok(()) => assert!(there),
+                    Err(MigrateError::Gone) => assert!(!there),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+    }
 }
