@@ -10,12 +10,13 @@ use super::committer::Group;
 use super::header::Header;
 use super::row::{self, Fields};
 use super::walk::{Hole, Step, Walk, shown};
-use super::{Core, Embedded, detail, summary, threads};
+use super::{Core, Embedded, damage, detail, summary, threads};
 use crate::{Offload, QuotaUsage, Result};
 
 mod bodies;
 mod described;
 mod messages;
+mod missing;
 mod notes;
 mod orphans;
 mod repair;
@@ -64,7 +65,7 @@ impl<O: Offload + Clone> Embedded<O> {
     /// With `repair`, what can be derived is made anew: counts of mailboxes, users and references, what was found out about
     /// messages, threads, orders; and what a [describer](super::Options::describer) finds otherwise now. Nobody else may use the store then. Rows of messages that cannot be read are taken from packed
     /// messages, or set aside if they are not there. Bodies that nothing refers to go, unless there is something that cannot be read,
-    /// for they may be its. A message whose body is damaged stays as it is. What is derived of rows of which some could not be read is
+    /// for they may be its, or a file `*.damaged-*` is in the directory, with which rows may be lost. A message whose body is damaged stays as it is. What is derived of rows of which some could not be read is
     /// not made anew.
     ///
     /// # Errors
@@ -172,6 +173,7 @@ impl Core {
             notes: notes::Notes::default(),
             described: Described::default(),
         };
+        check.set_aside();
         check.sums()?;
         check.mailboxes()?;
         check.threads()?;
@@ -247,6 +249,20 @@ impl Check<'_> {
             }
             course.rows += 1;
             self.step(course.step, course.rows);
+        }
+    }
+
+    /// Tells what was set aside when the store was opened, now or at another time. Rows may be lost with it that nobody knows of.
+    fn set_aside(&mut self) {
+        match damage::set_aside(&self.core.directory) {
+            Ok(files) => files.iter().for_each(|file| {
+                self.gaps.references = true;
+                self.find(damage::kept(file), None);
+            }),
+            Err(error) => {
+                self.gaps.references = true;
+                self.find(format!("{}: {error}", self.core.directory.display()), None);
+            }
         }
     }
 

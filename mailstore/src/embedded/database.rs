@@ -15,7 +15,7 @@ use fjall::{
 
 use super::chunk::Packing;
 use super::journal::ahead::Ahead;
-use super::{Core, Options, backup, journal, row};
+use super::{Core, Options, backup, damage, journal, row};
 use crate::signal::lock;
 use crate::{Result, StoreError, clock};
 
@@ -115,7 +115,9 @@ impl Database {
         }
         // What is in it has the modes that the process makes files with: only the directory keeps others from the mail.
         backup::make_directory(directory)?;
-        let damage = mend(directory)?;
+        let before = damage::set_aside(directory).map_err(|error| failed(fjall::Error::Io(error)))?;
+        let mut damage = mend(directory)?;
+        damage.extend(before.iter().map(|file| damage::kept(file)));
         let mut database = Self::open_empty(directory, options)?;
         database.damage = damage;
         flush_names(directory)?;

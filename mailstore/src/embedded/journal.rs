@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use super::damage::ASIDE;
 use super::row::{self, Fields};
 use crate::{Result, StoreError};
 
@@ -131,10 +132,11 @@ fn mend_one(path: &Path, sealed: bool, mut known: u64, damage: &mut Vec<String>)
         truncate(path, end)?;
         return Ok(known);
     }
-    set_aside(path, &octets, end, later.iter().map(|(range, _)| range.clone()))?;
+    let kept = set_aside(path, &octets, end, later.iter().map(|(range, _)| range.clone()))?;
     damage.push(format!(
-        "changes in the journal {} from octet {end} on cannot be read; it is kept as it was beside it",
-        path.display()
+        "changes in the journal {} from octet {end} on cannot be read; it is kept as it was as {}",
+        path.display(),
+        kept.display()
     ));
     let last = later.iter().filter_map(|(_, group)| *group).map(|(number, _)| number).max();
     Ok(last.unwrap_or(known).max(known))
@@ -187,7 +189,7 @@ fn set_aside(
     octets: &[u8],
     end: u64,
     later: impl Iterator<Item = std::ops::Range<usize>>,
-) -> std::io::Result<()> {
+) -> std::io::Result<PathBuf> {
     let new = path.with_extension("mended");
     let mut file = File::create(&new)?;
     let end = usize::try_from(end).unwrap_or(usize::MAX);
@@ -197,16 +199,17 @@ fn set_aside(
     file.sync_all()?;
     let mut number = 0_u32;
     let kept = loop {
-        let name = path.with_extension(format!("damaged-{number}"));
+        let name = path.with_extension(format!("{ASIDE}{number}"));
         if !name.try_exists()? {
             break name;
         }
         number += 1;
     };
     // Two names for one file, so that at no moment there is none.
-    fs::hard_link(path, kept)?;
+    fs::hard_link(path, &kept)?;
     fs::rename(new, path)?;
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
+    Ok(kept)
 }
 
 fn truncate(path: &Path, length: u64) -> std::io::Result<()> {

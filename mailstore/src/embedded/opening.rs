@@ -45,6 +45,7 @@ impl Opening {
         }
         let database = Database::open(&lasting.directory, &lasting.options)?;
         let core = Core { database, lasting: Arc::clone(lasting) };
+        core.tell_damage();
         core.collect_uploads()?;
         *place = Some(Arc::new(core));
         Ok(())

@@ -285,6 +285,22 @@ impl Core {
         (snapshot.len() == packed.messages).then_some(snapshot)
     }
 
+    /// What can be read of packed messages of which some cannot.
+    pub(super) fn unpack_parts(&self, header: &Header, moment: &fjall::Snapshot) -> Option<Snapshot> {
+        use fjall::Readable as _;
+
+        let packed = header.packed?;
+        let mut all = header.empty_snapshot();
+        for entry in moment.prefix(&self.database.packs, header.rows.to_be_bytes()) {
+            let Ok(key) = entry.key() else { break };
+            let mut part = header.empty_snapshot();
+            if self.unpack_row(&packed, &key, moment, &mut part).is_some() && part.is_consistent() {
+                part.messages().for_each(|message| all.add(message.clone()));
+            }
+        }
+        Some(all)
+    }
+
     fn unpack_row(
         &self,
         packed: &Packed,

@@ -22,6 +22,7 @@ mod in_place;
 #[cfg(feature = "fulltext")]
 mod indexed;
 mod keeping;
+mod lost;
 mod moments;
 mod noted;
 mod orphans;

@@ -90,7 +90,7 @@ impl Check<'_> {
     }
 
     /// Counts a message.
-    fn take(&mut self, counted: &mut Header, message: &Message) {
+    pub(super) fn take(&mut self, counted: &mut Header, message: &Message) {
         self.report.messages += 1;
         counted.count(message);
         counted.uid_next = counted.uid_next.max(message.uid.next());
@@ -117,12 +117,14 @@ impl Check<'_> {
             let Some(mut counted) = seen.counted.remove(&rows) else { continue };
             let holed = seen.holed.contains(&rows);
             let packed = self.core.unpack(&header, &self.moment);
+            let legible = packed.clone().or_else(|| self.core.unpack_parts(&header, &self.moment));
+            let legible = legible.filter(Snapshot::is_consistent);
             let broken: Vec<_> = seen
                 .broken
                 .range((rows, Uid::MIN)..=(rows, Uid::MAX))
                 .map(|((_, uid), value)| (*uid, value.clone()))
                 .collect();
-            let rescued = self.broken(&key, broken, packed.as_ref(), &mut counted, holed);
+            let mut rescued = self.broken(&key, broken, legible.as_ref(), &mut counted, holed);
             let plain = Header { packed: None, ..header.clone() };
             let own = match header.packed {
                 Some(_) => Some(self.core.load_rows(&key, &plain, &self.moment)?),
@@ -132,10 +134,13 @@ impl Check<'_> {
             if holed {
                 // A sum of what was seen says nothing then.
                 self.gaps.users.insert(user);
-                if let Some((packed, own)) = packed.as_ref().zip(own.as_ref()) {
+                if let Some((packed, own)) = legible.as_ref().zip(own.as_ref()) {
                     self.fill(&key, packed, own, &rescued, &mut counted);
                 }
                 continue;
+            }
+            if let Some((packed, own)) = legible.as_ref().zip(own.as_ref()) {
+                self.revive(&key, packed, own, &mut rescued, &mut counted);
             }
             self.count(user, &header, &counted);
             let lies = match (header.packed, &packed, &own) {
@@ -211,9 +216,7 @@ impl Check<'_> {
     fn rescue(&mut self, what: String, message: &Message, counted: &mut Header) {
         self.take(counted, message);
         self.refer_rescued(message, Who::Message(counted.rows, message.uid));
-        let row_key = row::key(counted.rows, &message.uid.get().to_be_bytes());
-        let value = row::seal(&row_key, row::encode_message(message));
-        self.find(format!("{what}; it is packed"), Some(Repair::Row(row_key, value)));
+        self.find(format!("{what}; it is packed"), Some(Repair::message(counted.rows, message)));
     }
 
     /// Counts a mailbox among what its user has.
@@ -271,13 +274,14 @@ impl Check<'_> {
     }
 }
 
-/// Whether messages that are packed are those of the rows, but for some whose rows cannot be read.
+/// Whether messages that are packed are those of the rows, but for some whose rows are written anew.
 fn agree(packed: &Snapshot, own: &Snapshot, rescued: &HashSet<Uid>) -> bool {
     if !packed.is_consistent() {
         return false;
     }
     let Some(last) = packed.messages().next_back().map(|message| message.uid) else { return true };
-    packed.messages().filter(|message| !rescued.contains(&message.uid)).eq(own.range(Uid::MIN..=last))
+    let others = |message: &&Message| !rescued.contains(&message.uid);
+    packed.messages().filter(others).eq(own.range(Uid::MIN..=last).filter(others))
 }
 
 impl Hole {

@@ -44,7 +44,8 @@ impl Orphans {
 }
 
 impl Check<'_> {
-    /// Whether there is nothing that may refer to a body and cannot be read, now or since the store was opened.
+    /// Whether there is nothing that may refer to a body and cannot be read: now, since the store was opened, or before, as long as what was
+    /// set aside then is there.
     pub(super) fn sees_all(&self) -> bool {
         !self.gaps.references && self.gaps.aside == 0 && self.core.damage.all().is_empty()
     }

@@ -8,7 +8,7 @@ use fjall::Keyspace;
 use crate::embedded::committer::Group;
 use crate::embedded::header::Header;
 use crate::embedded::row;
-use crate::{QuotaUsage, Result};
+use crate::{Message, QuotaUsage, Result};
 
 /// One thing to put right.
 pub(super) enum Repair {
@@ -29,6 +29,13 @@ pub(super) enum Repair {
 }
 
 impl Repair {
+    /// The row of a message of the mailbox with these rows.
+    pub(super) fn message(rows: u64, message: &Message) -> Self {
+        let key = row::key(rows, &message.uid.get().to_be_bytes());
+        let value = row::seal(&key, row::encode_message(message));
+        Self::Row(key, value)
+    }
+
     pub(super) fn stage(self, group: &mut Group<'_>) -> Result<()> {
         let database = &group.core.database;
         match self {
