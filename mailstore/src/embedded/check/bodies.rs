@@ -214,7 +214,9 @@ impl Check<'_> {
                     .push(format!("octets from {first} on are damaged: {error}")),
             }
         });
-        let names = self.names(&damaged)?;
+        let lacks = |(body, known): (&u64, &Referred)| (known.there != known.size).then_some(*body);
+        let lacking: Vec<u64> = self.bodies.known.iter().filter_map(lacks).collect();
+        let names = self.names(&damaged.keys().chain(&lacking).copied().collect())?;
         for (body, parts) in damaged {
             let who = match (names.get(&body), self.bodies.known.get(&body)) {
                 (Some(names), _) => names.join(", "),
@@ -225,10 +227,11 @@ impl Check<'_> {
             };
             parts.into_iter().for_each(|part| self.find(format!("{who}: {part}"), None));
         }
-        let lacks = self.bodies.known.values().filter(|known| known.there != known.size);
-        let mut wrong: Vec<String> = lacks
-            .map(|known| {
-                format!("{}: of {} octets {} are there", self.tell(&known.who), known.size, known.there)
+        let lacking = lacking.iter().filter_map(|body| Some((body, self.bodies.known.get(body)?)));
+        let mut wrong: Vec<String> = lacking
+            .map(|(body, known)| {
+                let who = names.get(body).map_or_else(|| self.tell(&known.who), |names| names.join(", "));
+                format!("{who}: of {} octets {} are there", known.size, known.there)
             })
             .collect();
         wrong.sort_unstable();
@@ -237,8 +240,9 @@ impl Check<'_> {
     }
 
     /// The names of all messages that share one of these bodies: they are looked for only when something is wrong.
-    fn names(&mut self, bodies: &BTreeMap<u64, Vec<String>>) -> Result<HashMap<u64, Vec<String>>> {
+    fn names(&mut self, bodies: &HashSet<u64>) -> Result<HashMap<u64, Vec<String>>> {
         let mut names: HashMap<u64, Vec<String>> = HashMap::new();
+        let mut more: HashMap<u64, u64> = HashMap::new();
         if bodies.is_empty() {
             return Ok(names);
         }
@@ -248,15 +252,17 @@ impl Check<'_> {
             let (Some(rows), Some(uid)) = (fields.u64(), fields.u32().and_then(Uid::new)) else { return };
             let message = row::open(key, value).and_then(|value| row::decode_message(uid, value));
             let body = message.and_then(|message| message.object).and_then(row::number_of);
-            if let Some(body) = body.filter(|body| bodies.contains_key(body)) {
+            if let Some(body) = body.filter(|body| bodies.contains(body)) {
                 let names = names.entry(body).or_default();
                 match names.len() {
                     0..NAMES => names.push(check.tell(&Who::Message(rows, uid))),
-                    NAMES => names.push("and more".to_owned()),
-                    _ => {}
+                    _ => *more.entry(body).or_default() += 1,
                 }
             }
         })?;
+        for (body, more) in more {
+            names.entry(body).or_default().push(format!("and {more} more"));
+        }
         // What this walk could not read was told by an earlier one.
         self.report.findings.truncate(told);
         Ok(names)

@@ -191,6 +191,26 @@ fn a_damaged_octet_of_a_body_costs_that_body_alone() {
 }
 
 #[test]
+fn all_messages_are_named_that_lack_the_same_octets() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let everybody: Vec<_> = (10..33).map(|number| target(&format!("user{number}"))).collect();
+    block_on(async { upload(&store, b"of three").await.commit(&everybody[..3]).await.unwrap() });
+    block_on(async { upload(&store, b"of all").await.commit(&everybody).await.unwrap() });
+    let database = &store.shared.core().unwrap().database;
+    let chunks: Vec<_> = database.bodies.iter().map(|chunk| chunk.key().unwrap()).collect();
+    chunks.into_iter().for_each(|chunk| database.bodies.remove(chunk).unwrap());
+    let report = block_on(store.check(false, &mut |_| {})).unwrap();
+    let mut found: Vec<_> = report.findings.iter().map(|found| &*found.what).collect();
+    found.sort_by_key(|what| what.len());
+    let three =
+        "UID 1 in user10 INBOX, UID 1 in user11 INBOX, UID 1 in user12 INBOX: of 8 octets 0 are there";
+    assert!(found.len() == 2 && found[0] == three, "{found:#?}");
+    assert!(found[1].ends_with(", and 3 more: of 6 octets 0 are there"), "{found:#?}");
+    assert_eq!(found[1].matches("UID").count(), 20);
+}
+
+#[test]
 fn without_room_messages_are_refused_for_the_time_being() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()));
