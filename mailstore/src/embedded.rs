@@ -70,6 +70,7 @@ mod threads;
 mod undelete;
 mod upload;
 mod walk;
+mod whole;
 
 pub use backup::{BackupCheck, BackupReport, check_backup, restore, restore_damaged};
 pub use check::{CheckProgress, CheckReport, Finding};

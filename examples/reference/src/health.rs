@@ -27,7 +27,7 @@ pub(crate) struct Health {
     /// Why it takes no mail, if there is less room than is kept in reserve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) shortage: Option<String>,
-    /// What was found damaged since the start.
+    /// What was found damaged since the start, and what was set aside at one before.
     pub(crate) damage: Vec<String>,
 }
 
@@ -95,6 +95,9 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), CommandError> {
     }
     for damage in &health.damage {
         println!("damaged: {damage}");
+    }
+    if !health.damage.is_empty() {
+        println!("mailwrightd fsck names the messages concerned, and fsck --repair brings back what can be");
     }
     Ok(())
 }

@@ -210,3 +210,33 @@ fn a_backup_that_would_be_lost_with_the_store_is_refused() {
     assert!(!folder.join("data/backup").exists());
     succeed(server.command(&["backup"]).arg(folder.join("data-backup")));
 }
+
+#[test]
+fn what_a_store_has_lost_is_told_until_somebody_says_that_it_is_not_needed() {
+    let mut server = Server::start("");
+    deliver(&server, USER, "Subject: one\r\n\r\none\r\n");
+    server.stop();
+    let store = server.folder.path().join("data/store");
+    let aside = store.join("0.damaged-0");
+    fs::write(&aside, b"a journal").unwrap();
+    server.serve();
+    let status = text(&succeed(&mut server.command(&["status"])));
+    assert!(status.contains(&format!("damaged: {}: ", aside.display())), "{status}");
+    assert!(
+        status.ends_with(
+            "mailwrightd fsck names the messages concerned, and fsck --repair brings back what can be\n"
+        ),
+        "{status}"
+    );
+    server.stop();
+    fs::remove_file(aside).unwrap();
+    let output = run(&mut server.command(&["fsck"]));
+    assert!(output.status.success(), "{output:?}");
+
+    fs::remove_file(store.join("0.jnl")).unwrap();
+    for arguments in [&["fsck"][..], &["fsck", "--repair"]] {
+        let output = run(&mut server.command(arguments));
+        assert!(!output.status.success() && text(&output.stderr).contains("has no journal"), "{output:?}");
+    }
+    assert!(!store.join("1.jnl").exists());
+}

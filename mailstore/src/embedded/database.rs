@@ -15,7 +15,7 @@ use fjall::{
 
 use super::chunk::Packing;
 use super::journal::ahead::Ahead;
-use super::{Core, Options, backup, damage, journal, row};
+use super::{Core, Options, backup, journal, row, whole};
 use crate::signal::lock;
 use crate::{Result, StoreError, clock};
 
@@ -115,9 +115,7 @@ impl Database {
         }
         // What is in it has the modes that the process makes files with: only the directory keeps others from the mail.
         backup::make_directory(directory)?;
-        let before = damage::set_aside(directory).map_err(|error| failed(fjall::Error::Io(error)))?;
-        let mut damage = mend(directory)?;
-        damage.extend(before.iter().map(|file| damage::kept(file)));
+        let damage = whole::mend(directory)?;
         let mut database = Self::open_empty(directory, options)?;
         database.damage = damage;
         flush_names(directory)?;
@@ -158,6 +156,10 @@ impl Database {
             .worker_threads(WORKERS)
             .open()
             .map_err(|error| opening(directory, error))?;
+        if handle.keyspace_exists("meta") {
+            let meta = handle.keyspace("meta", KeyspaceCreateOptions::default).map_err(failed)?;
+            whole::look_for_keyspaces(&handle, whole::number_in(&meta, whole::KEYSPACES)?)?;
+        }
         let plain = |name| {
             let options = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable);
             handle.keyspace(name, options).map_err(failed)
@@ -229,7 +231,12 @@ impl Database {
         let format = if packing.is_new() { PACKED_FORMAT + sealed } else { format };
         let epoch = self.number("epoch")?.unwrap_or(0) + 1;
         self.epoch = u32::try_from(epoch).unwrap_or(u32::MAX);
-        let next = self.number("identities")?.unwrap_or(1);
+        if known.is_none() && self.damage.is_empty() && self.is_filled() {
+            return Err(StoreError::Corrupt(
+                "there is mail, but not the store's own numbers: restore a backup".into(),
+            ));
+        }
+        let next = self.number("identities")?.unwrap_or(1).max(self.highest_identity().saturating_add(1));
         self.identities = Mutex::new(Identities { next, reserved: next });
         let validity = self.number("validity")?.unwrap_or(0);
         self.last_validity = Mutex::new(u32::try_from(validity).unwrap_or(u32::MAX));
@@ -237,6 +244,10 @@ impl Database {
             self.set_number(DESCRIBED, u64::from(describer.version()))?;
         }
         self.set_number("format", format)?;
+        let keyspaces = whole::NAMES.len() as u64;
+        if self.number(whole::KEYSPACES)?.is_none_or(|known| known < keyspaces) {
+            self.set_number(whole::KEYSPACES, keyspaces)?;
+        }
         self.set_number("epoch", epoch)?;
         self.identity().map(|_| ())
     }
@@ -247,11 +258,7 @@ impl Database {
     }
 
     fn number(&self, name: &str) -> Result<Option<u64>> {
-        let Some(value) = self.meta.get(name).map_err(failed)? else { return Ok(None) };
-        row::open(name.as_bytes(), &value)
-            .and_then(|value| value.try_into().ok())
-            .map(|octets| Some(u64::from_be_bytes(octets)))
-            .ok_or_else(|| StoreError::Corrupt(format!("the number {name:?}")))
+        whole::number_in(&self.meta, name)
     }
 
     fn set_number(&self, name: &str, value: u64) -> Result<()> {
@@ -419,14 +426,6 @@ pub(super) fn flush_names(_: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Mends the journals of a database that nobody has open, and tells what was damaged.
-fn mend(directory: &Path) -> Result<Vec<String>> {
-    let lock = is_free(directory)?;
-    // Either nothing is there, or hardly more.
-    journal::clear_if_unfinished(directory)?;
-    if lock.is_some() { journal::mend(directory) } else { Ok(Vec::new()) }
-}
-
 /// The file by which a database keeps others out, locked as long as this is there.
 pub(super) struct Held(File);
 
@@ -464,17 +463,12 @@ pub(super) fn date() -> i64 {
 }
 
 fn opening(directory: &Path, error: fjall::Error) -> StoreError {
-    let directory = directory.display();
     match error {
-        fjall::Error::Locked => {
-            StoreError::Unavailable(format!("expected {directory} to be free, but a process has it open"))
-        }
-        error => match failed(error) {
-            StoreError::Unavailable(text) => {
-                StoreError::Unavailable(format!("cannot open {directory}: {text}"))
-            }
-            other => other,
-        },
+        fjall::Error::Locked => StoreError::Unavailable(format!(
+            "expected {} to be free, but a process has it open",
+            directory.display()
+        )),
+        error => whole::told(directory, failed(error)),
     }
 }
 

@@ -70,7 +70,20 @@ pub(super) fn clear_if_unfinished(directory: &Path) -> Result<()> {
 }
 
 /// How long the file is that is there once a database has been made, in octets.
-const VERSION: u64 = 4;
+pub(super) const VERSION: u64 = 4;
+
+/// Whether anything is in the journals; `None` if there are none.
+pub(super) fn is_used(directory: &Path) -> Result<Option<bool>> {
+    let journals = journals(directory)?;
+    for path in &journals {
+        let mut octets = File::open(path).map(|file| BufReader::new(file).bytes());
+        let octets = octets.as_mut().map_err(|error| io_failed(path, error))?;
+        if octets.any(|octet| octet.is_ok_and(|octet| octet != 0)) {
+            return Ok(Some(true));
+        }
+    }
+    Ok((!journals.is_empty()).then_some(false))
+}
 
 /// Takes a group of changes, which is the last one if it is there at all, from the end of the journal.
 pub(super) fn withdraw(directory: &Path, number: u64) -> Result<()> {

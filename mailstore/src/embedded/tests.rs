@@ -30,6 +30,7 @@ mod packed;
 mod swept;
 mod together;
 mod told;
+mod whole;
 
 fn user(name: &str) -> User {
     User::new(name).unwrap()
