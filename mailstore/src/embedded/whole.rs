@@ -175,21 +175,21 @@ const MOST: u64 = 4 << 30;
 
 /// What to say of a database that cannot be opened: which file is damaged, if one is, and what helps.
 pub(super) fn told(directory: &Path, error: StoreError) -> StoreError {
-    let file = damaged_file(directory).map(|file| {
-        format!("; {} is damaged or missing: put it back as it was, or restore a backup", file.display())
-    });
-    let place = directory.display();
-    match (error, file) {
-        (StoreError::Unavailable(text) | StoreError::Corrupt(text), Some(file)) => {
-            StoreError::Corrupt(format!("cannot open {place}: {text}{file}"))
+    let text = match &error {
+        StoreError::Unavailable(text) | StoreError::Corrupt(text) => {
+            format!("cannot open {}: {text}", directory.display())
         }
-        (StoreError::Unavailable(text), None) => {
-            StoreError::Unavailable(format!("cannot open {place}: {text}"))
-        }
-        (StoreError::Corrupt(text), None) => StoreError::Corrupt(format!(
-            "cannot open {place}: {text}; a file of it is damaged or missing: restore a backup"
+        _ => return error,
+    };
+    match (damaged_file(directory), error) {
+        (Some(file), _) => StoreError::Corrupt(format!(
+            "{text}; {} is damaged or missing: put it back as it was, or restore a backup",
+            file.display()
         )),
-        (other, _) => other,
+        (None, StoreError::Corrupt(_)) => {
+            StoreError::Corrupt(format!("{text}; a file of it is damaged or missing: restore a backup"))
+        }
+        (None, _) => StoreError::Unavailable(text),
     }
 }
 
