@@ -93,7 +93,9 @@ pub struct LoginRequest {
     pub user: String,
     /// How the client proves to be that user.
     pub credentials: Credentials,
-    /// Whom the client wants to act as, if it said so (the authorization identity).
+    /// Whom the client wants to act as (the authorization identity of RFC 4422 §3.4.1), where that is neither the name that it gave nor the
+    /// account that this opens: a second request for the same user, with [`Credentials::Proven`]. Who knows but one spelling of each name and
+    /// lets nobody act as others answers [`NotAuthorized`](LoginError::NotAuthorized).
     pub authorization: Option<String>,
     /// Where the client is.
     pub peer: Option<IpAddr>,
@@ -127,7 +129,9 @@ impl LoginRequest {
 pub enum Credentials {
     /// A password as it was sent, to be compared.
     Password(Vec<u8>),
-    /// A mechanism such as SCRAM or EXTERNAL has proved it already; only the rest is to be decided.
+    /// It is proved already: by a mechanism such as SCRAM or EXTERNAL, by an earlier request, or by a master user who opens the account. Only the
+    /// rest is to be decided: whether there is such an account, and may be used so. Comes only from whoever is trusted with that, never
+    /// from a client, so there is nothing to compare.
     Proven,
 }
 

@@ -203,7 +203,10 @@ impl<A: Accounts> Authenticator<A> {
             own = self.accounts.login(&make(name, Credentials::password(shown.expose()))).await;
         }
         let own = own?;
-        let Some(target) = target else { return Ok(own) };
+        // RFC 4616 §2: to act as oneself is to log in, and clients say so without need.
+        let Some(target) = target.filter(|target| target != name && target != own.as_str()) else {
+            return Ok(own);
+        };
         if self.masters.contains(own.as_str()) {
             let opened = self.accounts.login(&make(&target, Credentials::Proven)).await;
             // Everybody can be seen to have been opened, and nobody to be there or not.
@@ -218,7 +221,7 @@ impl<A: Accounts> Authenticator<A> {
             }
             return opened.map(|account| account.opened_by(&own));
         }
-        // RFC 4616 §2: oneself under another spelling is no other identity.
+        // Oneself under another spelling is no other identity, and only the accounts know spellings.
         let mut request = make(name, Credentials::Proven);
         request.authorization = Some(target);
         self.accounts.login(&request).await

@@ -182,3 +182,21 @@ async fn a_master_proves_what_the_master_knows() {
         assert_eq!(user.ok().as_ref().map(User::as_str), opened, "{name}");
     }
 }
+
+/// RFC 4616 §2: mutt says that it acts as whom it logs in as. Accounts that know passwords and nothing else let it in.
+#[tokio::test]
+async fn who_acts_as_themselves_logs_in() {
+    let accounts = from_fn(|request: LoginRequest| async move {
+        let known = request.user == "tim" && request.credentials.is_password(b"pencil");
+        let opened = known.then(|| User::new("tim@example.org"));
+        opened.and_then(Result::ok).ok_or(LoginError::Credentials)
+    });
+    let authenticator = Authenticator::new(accounts, "secret".into());
+    for (other, accepted) in [("", true), ("tim", true), ("tim@example.org", true), ("tom", false)] {
+        let plain =
+            Authenticate::new("PLAIN".to_owned(), Some(format!("{other}\0tim\0pencil").as_str().into()));
+        let (peer, inside) = (Peer::unknown(), tls());
+        let (step, _) = authenticator.step(&mut None, &plain, &peer, Some(&inside), Service::Imap).await;
+        assert_eq!(step == AuthStep::Accept, accepted, "{other}: {step:?}");
+    }
+}
