@@ -6,6 +6,7 @@ use mailwright_mail_model::{ModSeq, Uid, UidSet, UidValidity};
 
 use super::{
     AnnotationSupport, Capabilities, FlagList,
+    object_id::is_part,
     reader::{Reader, Result},
 };
 use crate::{
@@ -208,7 +209,8 @@ impl ResponseCode {
             }
             Self::MailboxId(id) => {
                 wire.put(b"MAILBOXID (");
-                wire.put(id.as_bytes());
+                // Whoever made it of something else must not break the line with it.
+                id.bytes().filter(|octet| is_part(*octet)).for_each(|octet| wire.put(&[octet]));
                 wire.put(b")");
             }
             Self::HighestModSeq(modseq) => put(wire, "HIGHESTMODSEQ", modseq.get()),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mailwright_mail_model::{self as mail_model, DateTime, FlagSet, ModSeq, Uid, mime::Structure};
 
 use super::{
-    BodyStructure, ChosenFields, Envelope, FetchedAnnotation, FlagList, described,
+    BodyStructure, ChosenFields, Envelope, FetchedAnnotation, FlagList, described, is_object_id,
     reader::{Reader, Result},
 };
 use crate::{
@@ -245,17 +245,20 @@ impl<'a, W: Wire> FetchWriter<'a, W> {
         }
     }
 
-    /// `EMAILID` (RFC 8474 §5.1).
+    /// `EMAILID` (RFC 8474 §5.1). Left out if it [is none](is_object_id).
     pub fn email_id(&mut self, id: &str) {
+        if !is_object_id(id) {
+            return;
+        }
         self.name(b"EMAILID (");
         self.wire.put(id.as_bytes());
         self.wire.put(b")");
     }
 
-    /// `THREADID` (RFC 8474 §5.2).
+    /// `THREADID` (RFC 8474 §5.2). `NIL` if it [is none](is_object_id).
     pub fn thread_id(&mut self, id: Option<&str>) {
         self.name(b"THREADID ");
-        match id {
+        match id.filter(|id| is_object_id(id)) {
             Some(id) => {
                 self.wire.put(b"(");
                 self.wire.put(id.as_bytes());

@@ -3,7 +3,7 @@
 use mailwright_mail_model::{ModSeq, Uid, UidValidity};
 
 use super::{
-    ListedName,
+    ListedName, is_object_id,
     reader::{Reader, Result},
 };
 use crate::{command::StatusItem, grammar::Wire};
@@ -91,7 +91,7 @@ impl MailboxStatus {
             name(wire, "APPENDLIMIT");
             wire.put(b"NIL");
         }
-        if let Some(id) = &self.mailbox_id {
+        if let Some(id) = self.mailbox_id.as_deref().filter(|id| is_object_id(id)) {
             name(wire, "MAILBOXID");
             wire.put(b"(");
             wire.put(id.as_bytes());

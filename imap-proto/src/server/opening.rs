@@ -15,7 +15,7 @@ use crate::{
     command::{Fetch, FetchItem, Select},
     grammar::Utf8Wire,
     refusal::Answered,
-    response::{AnnotationSupport, FlagList, ResponseCode, Status, count, encode_vanished},
+    response::{AnnotationSupport, FlagList, ResponseCode, Status, count, encode_vanished, is_object_id},
     view::View,
 };
 
@@ -101,7 +101,7 @@ impl Server {
             None if enabled.mod_sequences => notice(ResponseCode::NoModSeq, "no mod-sequences"),
             None => {}
         }
-        if let Some(id) = mailbox_id.filter(|_| self.config.abilities.object_ids) {
+        if let Some(id) = mailbox_id.filter(|id| self.config.abilities.object_ids && is_object_id(id)) {
             notice(ResponseCode::MailboxId(id), "the identity of the mailbox");
         }
         if self.config.abilities.annotates {
