@@ -1,6 +1,7 @@
 //! What the ready-made services have in common.
 
 mod offered;
+mod reading;
 mod visit;
 
 use std::{fmt::Write as _, sync::Arc};
@@ -11,6 +12,7 @@ use rustls::ServerConfig;
 use crate::{Connection, Stream};
 
 pub(crate) use offered::Latest;
+pub(crate) use reading::octets_of;
 pub(crate) use visit::{Visit, abandon, attend, release, revoke, tell_end, warn};
 
 /// A server machine behind its TLS layer, on whatever it speaks over.

@@ -23,7 +23,11 @@ use tokio::{
 const TEXT: &str = "Subject: x\r\n\r\nhello\r\n";
 
 /// Three messages, of which the second cannot be read.
-struct Damaged;
+#[derive(Default)]
+struct Damaged {
+    /// Whether more is given than is asked for.
+    lavish: bool,
+}
 
 impl Store for Damaged {
     async fn mailboxes(&self, _: &User) -> Result<Vec<Mailbox>> {
@@ -41,7 +45,8 @@ impl Store for Damaged {
         if message.uid.get() == 2 {
             return Err(StoreError::Corrupt("UID 2".into()));
         }
-        let end = range.end.min(TEXT.len() as u64) as usize;
+        let end = if self.lavish { u64::MAX } else { range.end };
+        let end = end.min(TEXT.len() as u64) as usize;
         Ok(Bytes::from_static(TEXT.as_bytes()).slice(range.start as usize..end))
     }
 }
@@ -74,7 +79,7 @@ fn authenticator() -> Arc<Authenticator<impl mailwright::mailstore::accounts::Ac
 async fn imap_names_it_and_goes_on() {
     let mut config = imap_proto::server::Config::default();
     config.allow_plaintext_auth = true;
-    let service = imap::Imap::new(Arc::new(Damaged), authenticator(), ListenerTls::None, config);
+    let service = imap::Imap::new(Arc::new(Damaged::default()), authenticator(), ListenerTls::None, config);
     let said = said!(
         service,
         "a LOGIN me me\r\nb EXAMINE INBOX\r\nc FETCH 1 BODY[TEXT]\r\nd FETCH 2 BODY[TEXT]\r\ne FETCH 2 FLAGS\r\n\
@@ -92,10 +97,35 @@ async fn imap_names_it_and_goes_on() {
 async fn pop3_names_it_and_goes_on() {
     let mut config = pop3_proto::server::Config::default();
     config.allow_plaintext_auth = true;
-    let service = Pop3::new(Arc::new(Damaged), authenticator(), ListenerTls::None, config);
+    let service = Pop3::new(Arc::new(Damaged::default()), authenticator(), ListenerTls::None, config);
     let said = said!(service, "USER me\r\nPASS me\r\nRETR 1\r\nRETR 2\r\nTOP 2 0\r\nRETR 3\r\nQUIT\r\n");
     let hello = format!("\r\n{TEXT}.\r\n");
     assert_eq!(said.matches(&hello).count(), 2, "{said}");
     assert_eq!(said.matches("\r\n-ERR [SYS/PERM] ").count(), 2, "{said}");
     assert!(said.trim_end().lines().last().unwrap().starts_with("+OK"), "{said}");
+}
+
+/// What a store gives beyond what was asked for would be taken for a response.
+#[tokio::test]
+async fn no_more_is_sent_than_was_announced() {
+    let mut config = imap_proto::server::Config::default();
+    config.allow_plaintext_auth = true;
+    let service =
+        imap::Imap::new(Arc::new(Damaged { lavish: true }), authenticator(), ListenerTls::None, config);
+    let said = said!(
+        service,
+        "a LOGIN me me\r\nb EXAMINE INBOX\r\nc FETCH 1 BODY[HEADER]\r\nd FETCH 1 BODY[]<3.5>\r\ne FETCH 3 (BODY[1]<1.2> FLAGS)\r\n\
+         f FETCH 1 BODY[HEADER.FIELDS (SUBJECT)]\r\ng LOGOUT\r\n"
+    );
+    let (_, said) = said.split_once("\r\nb OK").unwrap();
+    for part in [
+        "(BODY[HEADER] {14}\r\nSubject: x\r\n\r\n)\r\n",
+        "(BODY[]<3> {5}\r\nject:)\r\n",
+        "{2}\r\nel",
+        "{14}\r\nSubject: x\r\n\r\n)\r\n",
+        "\r\ng OK",
+    ] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    assert!(!said.contains("hello"), "{said}");
 }

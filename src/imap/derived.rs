@@ -11,6 +11,7 @@ use mailwright_mail_model::{
 use mailwright_mailstore::{MessageRef, Store, StoreError};
 
 use super::described::{CHUNK, short};
+use crate::service::octets_of;
 
 /// A part that is to be sent without its transfer encoding (RFC 3516): where it stands, and what of it is wanted.
 #[derive(Debug, Clone)]
@@ -128,7 +129,8 @@ impl Decoder {
     ) -> Result<Option<Bytes>, StoreError> {
         while self.rest.start < self.rest.end {
             let chunk =
-                store.read(message, self.rest.start..self.rest.end.min(self.rest.start + CHUNK)).await?;
+                octets_of(store, message, self.rest.start..self.rest.end.min(self.rest.start + CHUNK))
+                    .await?;
             if chunk.is_empty() {
                 return Err(short());
             }

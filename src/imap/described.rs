@@ -10,6 +10,7 @@ use mailwright_mail_model::{
 use mailwright_mailstore::{Cache, Column, Describe, MessageRef, Result, Store, StoreError, Summary, Upload};
 
 use super::headers::{HeaderKeeper, kept_fields};
+use crate::service::octets_of;
 
 /// How much of a message is read from the store at a time, in octets.
 pub(super) const CHUNK: u64 = 256 * 1024;
@@ -127,7 +128,7 @@ pub(super) async fn structures(
 pub(super) async fn unreadable(store: &impl Store, message: &MessageRef) -> StoreError {
     let mut offset = 0;
     while offset < message.size {
-        match store.read(message, offset..message.size.min(offset + CHUNK)).await {
+        match octets_of(store, message, offset..message.size.min(offset + CHUNK)).await {
             Ok(chunk) if chunk.is_empty() => return short(),
             Ok(chunk) => offset += chunk.len() as u64,
             Err(error) => return error,
@@ -145,7 +146,7 @@ pub(super) fn short() -> StoreError {
 pub(super) async fn describe(store: &impl Store, message: &MessageRef) -> Option<Structure> {
     let (mut describer, mut offset) = (Describer::default(), 0);
     while offset < message.size {
-        let chunk = store.read(message, offset..message.size.min(offset + CHUNK)).await.ok()?;
+        let chunk = octets_of(store, message, offset..message.size.min(offset + CHUNK)).await.ok()?;
         if chunk.is_empty() {
             return None;
         }

@@ -6,6 +6,7 @@ use mailwright_mail_model::{header, header::Fields, mime::Sink};
 use mailwright_mailstore::{Cache, Column, MessageRef, Result, Store};
 
 use super::described::{CHUNK, describe};
+use crate::service::octets_of;
 
 /// The most octets of fields that are kept. Headers above are none that people write.
 const MOST: usize = 16 * 1024;
@@ -140,7 +141,7 @@ pub(super) async fn whole(store: &impl Store, message: &MessageRef) -> Option<By
     let mut length = MOST as u64;
     loop {
         let offset = octets.len() as u64;
-        let chunk = store.read(message, offset..message.size.min(offset + length)).await.ok()?;
+        let chunk = octets_of(store, message, offset..message.size.min(offset + length)).await.ok()?;
         if chunk.is_empty() {
             return (offset >= message.size).then(|| octets.into());
         }

@@ -49,6 +49,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
                 snapshot,
                 read_only: true,
                 opening: false,
+                is_still: false,
                 claims: false,
             };
             let (uids, scores) = self.scored(&looked_at, &query, scores).await?;

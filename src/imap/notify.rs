@@ -20,12 +20,15 @@ use mailwright_imap_proto::{
 use mailwright_line_proto::Deflate;
 use mailwright_mail_model::MailboxName;
 use mailwright_mailstore::{
-    Feed, FeedEvent, FeedPosition, News, ObjectId, Result, Status, Store, User, accounts::Accounts,
+    Feed, FeedEvent, FeedPosition, News, ObjectId, Result, Snapshot, Status, Store, User, accounts::Accounts,
 };
 
 pub(super) use self::own::Own;
 use self::seen::{Known, Seen};
-use super::{Visit, foreign, refusal};
+use super::{
+    Visit, foreign, refusal,
+    session::{LONG_REST, REST, rest},
+};
 use crate::service::Session;
 
 /// The most others whose mailboxes are followed for one session.
@@ -148,7 +151,6 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot follow a feed");
-                tokio::time::sleep(super::POLL).await;
             }
         }
         let now = match Seen::look(self, &user, &notifier).await {
@@ -183,7 +185,16 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         tell_access(notifier, before, server);
         tell_names(notifier, before, server);
         for (name, mailbox) in &now.mailboxes {
-            let Some(Known { status: known, .. }) = before.mailboxes.get(name) else { continue };
+            let made;
+            let known = match before.mailboxes.get(name) {
+                Some(Known { status, .. }) => status,
+                None if before.had(mailbox) => continue,
+                // What came into it since it was made.
+                None => {
+                    made = Status::from(&Snapshot::builder(mailbox.status.uid_validity).build());
+                    &made
+                }
+            };
             let (status, events) = (&mailbox.status, notifier.events_of(&mailbox.name, now));
             if known == status || !events.expunge || !mailbox.readable || self.is_selected(mailbox) {
                 continue;
@@ -227,13 +238,14 @@ pub(super) async fn news<S: Store>(
         return std::future::pending().await;
     };
     if notifier.others.is_empty() {
-        return (None, feed.after(user, notifier.position).await);
+        // In a box, as those of others below: few sessions wait so.
+        return (None, Box::pin(after(feed, user, notifier.position)).await);
     }
     let own = std::iter::once((None, user, notifier.position));
     let others = notifier.others.iter().map(|(owner, position)| (Some(owner), owner, *position));
     let mut waits: Vec<(Option<&User>, Wait<'_>)> = Vec::new();
     for (owner, whose, position) in own.chain(others) {
-        waits.push((owner, Box::pin(feed.after(whose, position))));
+        waits.push((owner, Box::pin(after(feed, whose, position))));
     }
     poll_fn(|context| {
         for (owner, wait) in &mut waits {
@@ -244,6 +256,18 @@ pub(super) async fn news<S: Store>(
         Poll::Pending
     })
     .await
+}
+
+/// What has happened since. A store that fails, or says at once that nothing has, is not asked again at once; commands are answered
+/// meanwhile.
+async fn after(feed: &impl Feed, user: &User, position: FeedPosition) -> Result<News> {
+    let news = feed.after(user, position).await;
+    match &news {
+        Err(_) => rest(LONG_REST).await,
+        Ok(news) if news.events.is_empty() => rest(REST).await,
+        Ok(_) => {}
+    }
+    news
 }
 
 fn counts(known: &Known) -> MailboxStatus {

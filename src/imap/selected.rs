@@ -39,6 +39,8 @@ pub(super) struct Selected {
     /// Whether the next that is asked for is what the client has missed since it was here last (RFC 7162 §3.2.5): that is
     /// told of the snapshot it was counted from, or the client would not know the UIDs of all that it is told are there.
     pub(super) opening: bool,
+    /// Whether the store has last said that something had changed, and nothing had.
+    pub(super) is_still: bool,
     /// Whether the client was told of messages as recent that the store does not know to be so no more.
     pub(super) claims: bool,
 }
@@ -84,7 +86,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         }
         let opening = !opened.changed.is_empty();
         let name = open.mailbox.clone();
-        self.selected = Some(Selected { mailbox, name, snapshot, read_only, opening, claims: false });
+        self.selected =
+            Some(Selected { mailbox, name, snapshot, read_only, opening, is_still: false, claims: false });
         Ok(opened)
     }
 
@@ -179,6 +182,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             // Made anew under the same name: nothing this client knows of it holds any more.
             return server.shutdown(Shutdown::Gone);
         };
+        selected.is_still &= difference.is_empty();
         if server.watched().next().is_some() {
             let stale = self.stale.get_or_insert_default();
             for some in [&difference.added, &difference.changed, &difference.removed] {

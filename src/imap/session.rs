@@ -1,6 +1,6 @@
 //! The session loop: what the machine asks for, the store's changes and the end of it all, as they come.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use mailwright_imap_proto::server::{Event, Server};
 use mailwright_line_proto::{AuthStep, Closed, Deflate, Shutdown};
@@ -109,6 +109,9 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         changed: Result<Arc<Snapshot>, StoreError>,
     ) {
         let (turns, patience) = (connection.turns(), self.service.config.timeouts.work);
+        if let Some(selected) = &mut self.selected {
+            selected.is_still = true;
+        }
         let told = async {
             self.catch_up(connection, changed).await;
             self.search_again(connection).await;
@@ -286,15 +289,35 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     }
 }
 
-/// Waits until the mailbox is no longer as the session has seen it.
+/// How long a store rests that said that something had changed when nothing had, and one that failed.
+pub(super) const REST: Duration = Duration::from_secs(1);
+pub(super) const LONG_REST: Duration = Duration::from_secs(15);
+
+/// In a box: a session that only waits holds no room for what hardly any does.
+pub(super) async fn rest(time: Duration) {
+    Box::pin(tokio::time::sleep(time)).await;
+}
+
+/// Waits until the mailbox is no longer as the session has seen it. Commands are answered meanwhile, so this is where to wait with a store that
+/// has nothing to say, and says it at once.
 async fn changed<S: Store>(store: &S, watched: Option<&Selected>) -> Result<Arc<Snapshot>, StoreError> {
     let Some(selected) = watched else { return std::future::pending().await };
     let (user, name) = (selected.mailbox.user(), selected.mailbox.name());
     match store.watch() {
-        Some(watch) => watch.changed(user, name, &selected.snapshot).await,
+        Some(watch) => {
+            if selected.is_still {
+                rest(REST).await;
+            }
+            // In a box, for how much room a store needs for it is not known here, and few sessions wait so.
+            let changed = Box::pin(watch.changed(user, name, &selected.snapshot)).await;
+            if changed.as_ref().is_err_and(|error| !matches!(error, StoreError::NotFound)) {
+                rest(LONG_REST).await;
+            }
+            changed
+        }
         None => {
             tokio::time::sleep(POLL).await;
-            store.open(user, name).await
+            Box::pin(store.open(user, name)).await
         }
     }
 }

@@ -11,11 +11,12 @@ use mailwright_mailstore::{
 use super::{
     Visit,
     access::{Located, permitted},
-    described::{CHUNK, Describer},
+    described::{CHUNK, Describer, short},
     gone, refusal,
     selected::Selected,
     target_refusal,
 };
+use crate::service::octets_of;
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// Puts copies of messages of the open mailbox there, all of them or none, and takes the originals away if that is wanted: at the
@@ -154,12 +155,13 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
         let (mut describer, mut offset) = (Describer::default(), 0);
         while offset < message.size {
             let end = message.size.min(offset + CHUNK);
-            let chunk = self.store.read(&reference, offset..end).await.map_err(|error| match error {
-                StoreError::NotFound => gone(),
-                error => refusal(&error),
-            })?;
+            let chunk =
+                octets_of(self.store, &reference, offset..end).await.map_err(|error| match error {
+                    StoreError::NotFound => gone(),
+                    error => refusal(&error),
+                })?;
             if chunk.is_empty() {
-                return Err(Refusal::unavailable());
+                return Err(refusal(&short()));
             }
             offset += chunk.len() as u64;
             describer.push(&chunk);

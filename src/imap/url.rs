@@ -14,6 +14,7 @@ use super::{
     described::{short, structures, unreadable},
     fetch::read,
 };
+use crate::service::octets_of;
 
 /// Octets of a message.
 pub(super) enum Part {
@@ -37,7 +38,7 @@ impl Part {
         match self {
             Self::Stored(_, range) if range.is_empty() => Ok(None),
             Self::Stored(message, range) => {
-                let chunk = store.read(message, range.start..range.end.min(range.start + most)).await?;
+                let chunk = octets_of(store, message, range.start..range.end.min(range.start + most)).await?;
                 if chunk.is_empty() {
                     return Err(short());
                 }

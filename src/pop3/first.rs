@@ -5,6 +5,7 @@ use mailwright_mailstore::{MessageRef, Store, StoreError, accounts::Accounts};
 use mailwright_pop3_proto::Refusal;
 
 use super::{CHUNK, Visit, refusal};
+use crate::service::octets_of;
 
 impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
     /// A message that is to be sent, and its first octets; `whole` is whether that is RETR. Nothing takes back +OK, and who breaks off loses what the session was to
@@ -47,7 +48,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
 
     /// Some octets of a message, which has more.
     pub(super) async fn read(&self, message: &MessageRef, offset: u64) -> Result<Bytes, StoreError> {
-        let chunk = self.service.store.read(message, offset..message.size.min(offset + CHUNK)).await?;
+        let chunk =
+            octets_of(&*self.service.store, message, offset..message.size.min(offset + CHUNK)).await?;
         match chunk.is_empty() {
             true => Err(StoreError::Corrupt("expected more octets of a message, found its end".into())),
             false => Ok(chunk),

@@ -19,6 +19,7 @@ use super::{
     parts::{Fault, Parts, keep_instead},
     queue_id,
 };
+use crate::service::octets_of;
 use crate::{
     filter::{Again, Given, Handled, Happened, Mail, Remember, SieveFilter},
     imap::{Describer, Events, Filtering, ImapEvent, Later, Refilter},
@@ -214,7 +215,7 @@ impl<S: Store, R: Addressing, M: Remember> StoreInbox<S, R, SieveFilter<S, M>> {
         let reference = mailbox.message(message);
         let (mut describer, mut offset) = (Describer::default(), 0);
         while offset < message.size {
-            let chunk = self.store.read(&reference, offset..message.size.min(offset + PIECE)).await?;
+            let chunk = octets_of(&self.store, &reference, offset..message.size.min(offset + PIECE)).await?;
             if chunk.is_empty() {
                 return Err(StoreError::NotFound);
             }

@@ -380,3 +380,21 @@ fn what_is_marked_as_deleted_goes_to_the_trash() {
     assert_eq!(marks(&mut login(&server, ROOT))[..2], ["* 3 EXPUNGE", "* 1 EXPUNGE"]);
     assert_eq!(marks(&mut login(&server, BOB)), ["c OK NOOP completed"]);
 }
+
+/// RFC 5465 §5.2: what comes into a mailbox right when it was made is new there; what has a new name is not.
+#[test]
+fn mail_in_mailboxes_just_made_is_told_of() {
+    let server = server("");
+    let (mut other, mut talk) = (inbox(&server), imap(&server));
+    assert!(ok(&talk.imap("a", "NOTIFY SET (personal (MessageNew MessageExpunge MailboxName))")));
+    for round in 1..=20 {
+        let append = format!("b APPEND made{round} {{20+}}\r\nSubject: new\r\n\r\nhi\r\n\r\n");
+        other.send(format!("a CREATE made{round}\r\n{append}"));
+        assert!(ok(&other.until("b")));
+        let told = format!("* STATUS made{round} (MESSAGES 1 ");
+        while !talk.line().starts_with(&told) {}
+    }
+    assert!(ok(&other.imap("c", "RENAME made1 other1")));
+    assert!(talk.line().contains("\"OLDNAME\" (made1)"));
+    assert_eq!(talk.imap("d", "NOOP"), ["d OK NOOP completed"]);
+}

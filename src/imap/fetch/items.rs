@@ -19,6 +19,7 @@ use super::is_whole;
 use crate::imap::{
     Visit, at_hand::at_hand, derived::Decoding, described::short, known::Known, preview::preview,
 };
+use crate::service::octets_of;
 
 /// Sections up to this many octets are sent in one piece; larger ones are streamed.
 pub(super) const INLINE: u64 = 64 * 1024;
@@ -216,7 +217,7 @@ pub(in crate::imap) async fn read(
     let mut octets = BytesMut::new();
     let mut offset = range.start;
     while offset < range.end {
-        let chunk = store.read(message, offset..range.end).await?;
+        let chunk = octets_of(store, message, offset..range.end).await?;
         if chunk.is_empty() {
             return Err(short());
         }

@@ -12,6 +12,7 @@ use mailwright_mail_model::UidSet;
 use mailwright_mailstore::{MessageRef, Store, StoreError, accounts::Accounts};
 
 use super::items::Item;
+use crate::service::octets_of;
 use crate::{
     imap::{Visit, derived::Decoding, described::CHUNK},
     service::Session,
@@ -89,7 +90,7 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             return Ok(false);
         }
         while offset < range.end {
-            let chunk = self.store.read(reference, offset..range.end.min(offset + CHUNK)).await;
+            let chunk = octets_of(self.store, reference, offset..range.end.min(offset + CHUNK)).await;
             offset += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
             if !self.send_chunk(connection, reference, chunk).await? {
                 return Ok(false);

@@ -54,6 +54,14 @@ pub(super) struct Known {
 }
 
 impl Seen {
+    /// Whether this mailbox was there under any name, for all that is known.
+    pub(super) fn had(&self, mailbox: &Known) -> bool {
+        let same = |known: &Known| {
+            known.name == mailbox.name || known.status.id.is_some() && known.status.id == mailbox.status.id
+        };
+        self.mailboxes.values().chain(self.lost.values()).any(same)
+    }
+
     /// Looks at everything that a client was promised to be told of.
     pub(super) async fn look<S: Store + 'static, A: Accounts + 'static>(
         visit: &Visit<'_, S, A>,

@@ -6,6 +6,7 @@ use mailwright_mailstore::{Message, MessageRef, Store, StoreError};
 
 use super::reading::{Beside, Texts};
 use crate::imap::described::{CHUNK, short};
+use crate::service::octets_of;
 
 /// What was found out about a message.
 #[derive(Debug)]
@@ -111,7 +112,7 @@ impl Judge {
         while offset < message.size {
             let chunk = match begun.take() {
                 Some(octets) => octets,
-                None => store.read(message, offset..message.size.min(offset + CHUNK)).await?,
+                None => octets_of(store, message, offset..message.size.min(offset + CHUNK)).await?,
             };
             if chunk.is_empty() {
                 return Err(short());

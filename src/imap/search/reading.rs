@@ -8,6 +8,7 @@ use crate::imap::{
     described::{CHUNK, structures},
     remembered::Wanted,
 };
+use crate::service::octets_of;
 
 /// The header fields of messages and their structures, in the order of the messages; none where they were not wanted.
 pub(super) type Beside = (Vec<Option<Bytes>>, Vec<Option<Structure>>);
@@ -35,7 +36,7 @@ pub(super) async fn beside(
 /// Reads messages. What could not be read has to be read again by itself, to know why.
 pub(super) async fn texts(store: &impl Store, messages: &[MessageRef]) -> Texts {
     match messages {
-        [one] => vec![store.read(one, 0..one.size.min(CHUNK)).await.ok()],
+        [one] => vec![octets_of(store, one, 0..one.size.min(CHUNK)).await.ok()],
         several => store.read_together(several).await.unwrap_or_default(),
     }
 }
