@@ -282,7 +282,17 @@ impl<S: Store, A: Accounts> Visit<'_, S, A> {
 
 /// What a client is told of a failure of the store.
 fn refusal(error: &StoreError) -> Refusal {
-    tracing::warn!(%error, "the store refuses");
+    match error {
+        // What clients bring about themselves.
+        StoreError::NotFound
+        | StoreError::Exists
+        | StoreError::Conflict
+        | StoreError::OverQuota
+        | StoreError::Denied
+        | StoreError::TooMany { .. }
+        | StoreError::Invalid(_) => tracing::debug!(%error, "the store refuses"),
+        _ => tracing::warn!(%error, "the store refuses"),
+    }
     match error {
         StoreError::NotFound => Refusal::non_existent(),
         StoreError::Exists => Refusal::already_exists(),
