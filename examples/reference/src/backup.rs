@@ -199,6 +199,9 @@ pub(crate) fn restore_from(
         Err(error @ StoreError::Corrupt(_)) if !damaged => failed(format!(
             "{error}\n  an earlier generation may be whole (--generation NUMBER), and --damaged brings back what can be read"
         )),
+        Err(error @ StoreError::Corrupt(_)) => failed(format!(
+            "{error}\n  nothing of this generation can be brought back; an earlier one may be whole (--generation NUMBER)"
+        )),
         Err(StoreError::Exists) => failed(format!("{} is not empty", target.display())),
         Err(StoreError::NotFound) => failed(format!("no such generation in {}", directory.display())),
         Err(error) => failed(error),
@@ -432,10 +435,10 @@ fn finish(event: Event, json: bool) -> Result<(), CommandError> {
             Err(CommandError::Refused("not everything could be exported".into()))
         }
         Event::Restored { missing, .. } if !missing.is_empty() => Err(CommandError::Refused(
-            "not everything could be read; `mailwrightd fsck` names the messages that lack something".into(),
+            "not everything could be brought back; all else is there, and `mailwrightd fsck` names the messages that lack something".into(),
         )),
         Event::BackedUp { missing, .. } if !missing.is_empty() => {
-            Err(CommandError::Refused("not everything could be read; all else was copied".into()))
+            Err(CommandError::Refused("not everything could be read; all else was copied, and the generation is there".into()))
         }
         _ => Ok(()),
     }

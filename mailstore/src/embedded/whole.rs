@@ -101,7 +101,7 @@ fn missing(directory: &Path, warned: bool) -> std::io::Result<Option<String>> {
     for folder in &folders {
         let number =
             folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u64>().ok());
-        let Some(number) = number.or(folder.is_file().then_some(0)) else {
+        let Some(number) = number.or_else(|| folder.is_file().then_some(0)) else {
             return Ok(Some(format!("{} is nothing of the store's: move it away", folder.display())));
         };
         let current = folder.join(CURRENT);

@@ -103,7 +103,10 @@ fn run(
     report.missing.extend(index.told());
     if index.is_cut() {
         let behind = keyspaces.iter().filter(|(kind, _)| *kind >= last).map(|(_, keyspace)| keyspace.name());
-        let behind: Vec<&str> = behind.map(|name| name.as_ref()).collect();
+        // Accounts and addresses are in tables of the server's.
+        let plain =
+            |name: &str| if name == "tables" { format!("{name} (accounts too)") } else { name.to_owned() };
+        let behind: Vec<String> = behind.map(|name| plain(name)).collect();
         report.missing.push(format!("with it rows of these kinds: {}", behind.join(", ")));
     }
     progress(&report);
@@ -219,7 +222,7 @@ fn bodies_of(
 /// Where records of a kind go.
 type Find<'f, 'd> = &'f dyn Fn(u8) -> Option<&'d Keyspace>;
 /// Whether a record is wanted, by its kind, key and value.
-type Wanted<'f> = &'f mut dyn FnMut(u8, &[u8], &[u8]) -> bool;
+pub(super) type Wanted<'f> = &'f mut dyn FnMut(u8, &[u8], &[u8]) -> bool;
 
 /// Puts every record into the keyspace that `find` gives, if `wanted` says so of its kind, key and value; how many these were.
 fn pour<'a>(

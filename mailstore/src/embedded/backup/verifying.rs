@@ -7,6 +7,7 @@ use super::directory::{self as files, Generations, without_index};
 use super::file::{BODY, Mark, Origin, Reader};
 use super::keys::Holders;
 use super::missing::Missing;
+use super::restoring::Wanted;
 use crate::{Result, StoreError};
 
 /// What a check of a backup found.
@@ -85,8 +86,8 @@ impl Check<'_> {
         }
     }
 
-    /// All records of a file; whether it is whole.
-    fn read(&mut self, reader: &mut Reader, see: &mut dyn FnMut(u8, &[u8], &[u8]) -> bool) -> Result<bool> {
+    /// All records of a file, which have to be wanted there; whether it is whole.
+    fn read(&mut self, reader: &mut Reader, see: Wanted<'_>) -> Result<bool> {
         let mut strange = 0_u64;
         while let Some((kind, key, value)) = reader.record()? {
             self.report.records += 1;

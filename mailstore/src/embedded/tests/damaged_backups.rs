@@ -76,7 +76,7 @@ fn of_a_damaged_backup_comes_back_what_can_be_read() {
     );
     assert!(report.missing[0].contains(&cut), "{report:?}");
     assert!(report.missing[1].starts_with("with it rows of these kinds: "), "{report:?}");
-    assert!(report.missing[1].ends_with(", subscriptions, tables, lost"), "{report:?}");
+    assert!(report.missing[1].ends_with(", subscriptions, tables (accounts too), lost"), "{report:?}");
 }
 
 #[test]
