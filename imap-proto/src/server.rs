@@ -359,7 +359,11 @@ impl Server {
                 return self.misbehaved(PeerMisbehaved::Endless { limit }, "line or literal too long");
             }
             Taken::Consent => self.transmit.put(b"+ OK\r\n"),
-            Taken::TooBig { start } => {
+            Taken::TooBig { start, too_long: true } => {
+                let status = Status::bad("command line too long");
+                self.ready = Some(Ready::Bad { tag: tag_of(&start), status: status.into() });
+            }
+            Taken::TooBig { start, .. } => {
                 let tag = tag_of(&start);
                 let status = Status::no("literal too large").with(too_big(&start, limits));
                 self.ready = Some(Ready::Bad { tag, status: status.into() });

@@ -51,6 +51,8 @@ pub enum Change {
 pub(crate) struct View {
     /// The messages the client knows; the first has the number 1. Those in `removed` are still among them.
     known: UidSet,
+    /// The highest UID of all that were ever there: no later message has one below (RFC 9051 §2.3.1.1), whatever a store says.
+    highest: Option<Uid>,
     recent: UidSet,
     added: UidSet,
     removed: UidSet,
@@ -66,7 +68,7 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn new(known: UidSet, recent: &UidSet) -> Self {
-        Self { recent: recent.intersection(&known), known, ..Self::default() }
+        Self { recent: recent.intersection(&known), highest: known.last(), known, ..Self::default() }
     }
 
     /// With the mod-sequence that the client is told when it opens the mailbox.
@@ -163,14 +165,15 @@ impl View {
     pub(crate) fn note(&mut self, change: Change) {
         match change {
             Change::Added { uids, recent } => {
-                let Some(last) = self.known.last().map_or(Some(Uid::MIN), Uid::next) else { return };
-                let uids = uids.within(last..=Uid::MAX);
+                let Some(first) = self.highest.map_or(Some(Uid::MIN), Uid::next) else { return };
+                let uids = uids.within(first..=Uid::MAX);
                 self.recent = self.recent.union(&recent.intersection(&uids));
                 self.added = self.added.union(&uids);
             }
             Change::Removed(uids) => {
                 let unannounced = self.added.intersection(&uids);
                 if !unannounced.is_empty() {
+                    self.highest = self.highest.max(unannounced.last());
                     self.added = self.added.difference(&unannounced);
                     self.recent = self.recent.difference(&unannounced);
                 }
@@ -205,6 +208,7 @@ impl View {
             self.announce_removed(enabled, wire);
         }
         if tells_new && !self.added.is_empty() {
+            self.highest = self.highest.max(self.added.last());
             self.known = self.known.union(&self.added);
             self.added = UidSet::new();
             line(wire, self.known.len(), b" EXISTS\r\n");
@@ -298,6 +302,21 @@ mod tests {
         assert_eq!(announced(&mut view, true), "");
         assert_eq!(view.known(), &set("1,5,8:9"));
         assert_eq!(view.recent(), &set("8:9"));
+    }
+
+    #[test]
+    fn what_is_gone_does_not_come_back() {
+        let mut view = View::new(set("1:3"), &UidSet::new());
+        let added = |uids| Change::Added { uids: set(uids), recent: UidSet::new() };
+        view.note(Change::Removed(set("3")));
+        view.note(added("4:5"));
+        view.note(Change::Removed(set("5")));
+        assert_eq!(announced(&mut view, true), "* 3 EXPUNGE\r\n* 3 EXISTS\r\n* 0 RECENT\r\n");
+        view.note(added("3:5"));
+        assert_eq!(announced(&mut view, true), "");
+        view.note(added("3:6"));
+        assert_eq!(announced(&mut view, true), "* 4 EXISTS\r\n* 0 RECENT\r\n");
+        assert_eq!(view.known(), &set("1:2,4,6"));
     }
 
     /// RFC 7162 §6: a client that has been told of a later change asks from there on, so it must not be told too much.

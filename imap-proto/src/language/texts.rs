@@ -20,6 +20,7 @@ pub(super) static TEXTS: &[Row] = &[
     ("too many bad commands", ["zu viele fehlerhafte Befehle", "trop de commandes incorrectes", "demasiados comandos incorrectos", "troppi comandi errati"]),
     ("too many failed logins", ["zu viele fehlgeschlagene Anmeldungen", "trop d'échecs d'authentification", "demasiados inicios de sesión fallidos", "troppi accessi non riusciti"]),
     ("line or literal too long", ["Zeile oder Literal zu lang", "ligne ou littéral trop long", "línea o literal demasiado largo", "riga o letterale troppo lungo"]),
+    ("command line too long", ["Befehlszeile zu lang", "ligne de commande trop longue", "línea de comando demasiado larga", "riga di comando troppo lunga"]),
     ("literal too large", ["Literal zu groß", "littéral trop grand", "literal demasiado grande", "letterale troppo grande"]),
     ("message too large", ["Nachricht zu groß", "message trop volumineux", "mensaje demasiado grande", "messaggio troppo grande"]),
     ("a message of no octets: nothing is appended", ["eine Nachricht ohne Oktette: nichts wird hinzugefügt", "un message sans octets : rien n'est ajouté", "un mensaje sin octetos: no se añade nada", "un messaggio senza ottetti: non si aggiunge nulla"]),

@@ -26,6 +26,11 @@ pub(super) struct Intake {
     literal: Option<Counted>,
     /// Over a limit: what comes is thrown away to the end of the command.
     refused: bool,
+    /// Whether a line of it was.
+    too_long: bool,
+    /// Of a line over the limit, which is thrown away: its beginning, with the tag, and its end, which may announce a literal.
+    start: BytesMut,
+    end: BytesMut,
     /// What is put together goes on behind the octets of a message, with this.
     behind: Option<Place>,
     /// Whether names of mailboxes may end with the separator: set before anything is taken.
@@ -44,9 +49,9 @@ pub(super) enum Taken {
     /// A command, or what goes on behind a message, to the end of the mark of a message; its octets are next, after `+` if it
     /// synchronizes.
     Message { head: Bytes },
-    /// A literal over a limit. The stream is behind the command.
-    TooBig { start: Bytes },
-    /// A line over the limit. Nobody knows what its end would have announced.
+    /// A literal over a limit, or a line. The stream is behind the command.
+    TooBig { start: Bytes, too_long: bool },
+    /// A line that does not end, or is over the limit where nobody is known yet.
     Endless { limit: u64 },
 }
 
@@ -59,11 +64,19 @@ impl Default for Intake {
             literal_octets: 0,
             literal: None,
             refused: false,
+            too_long: false,
+            start: BytesMut::new(),
+            end: BytesMut::new(),
             behind: None,
             extra_separator: false,
         }
     }
 }
+
+/// How much is kept of the start of a line that is thrown away: a tag, and the name of the command.
+const START: usize = 256;
+/// How much is kept of its end: the longest mark of a literal, and the line end.
+const END: usize = 32;
 
 impl Intake {
     /// A line that is no command: a SASL response, or what ends IDLE.
@@ -108,14 +121,60 @@ impl Intake {
                 self.literal = None;
             }
             let limit = if logged_in { limits.line } else { limits.line_before_login };
+            if self.lines.is_skipping() || rx.len() >= limit {
+                self.keep_ends(rx, limit);
+            }
             let taken = match self.lines.next(rx, limit, limits.skip) {
                 Line::Whole(line) => self.whole_line(line, limits, mode, logged_in),
-                Line::Partial if !self.lines.is_skipping() => Some(Taken::Partial),
+                Line::Partial if logged_in || !self.lines.is_skipping() => Some(Taken::Partial),
+                Line::TooLong if logged_in => {
+                    let start = std::mem::take(&mut self.start);
+                    if self.command.is_empty() {
+                        self.command = start;
+                    }
+                    (self.refused, self.too_long) = (true, true);
+                    let end = std::mem::take(&mut self.end);
+                    // Of a number of more digits than any has nobody knows whether it announces a literal.
+                    match end.strip_suffix(b"}").map(|end| end.strip_suffix(b"+").unwrap_or(end)) {
+                        Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
+                            Some(Taken::Endless { limit: limits.literal })
+                        }
+                        _ => self.whole_line(end, limits, mode, logged_in),
+                    }
+                }
                 _ => Some(Taken::Endless { limit: limit as u64 }),
             };
             if let Some(taken) = taken {
                 return taken;
             }
+        }
+    }
+
+    /// Keeps the beginning and the end of what is thrown away next, if that is of a line over the limit.
+    fn keep_ends(&mut self, rx: &[u8], limit: usize) {
+        let is_first = !self.lines.is_skipping();
+        let before = if is_first { None } else { self.end.last() };
+        let ends = |at: &usize| at.checked_sub(1).map_or(before, |at| rx.get(at)) == Some(&b'\r');
+        let line = memchr::memchr_iter(b'\n', rx).find(ends);
+        let piece = line.and_then(|end| rx.get(..end)).unwrap_or(rx);
+        // As long as a line that is whole may be, with its end.
+        if is_first && line.is_some() && piece.len() < limit {
+            return;
+        }
+        if is_first {
+            // What is there of it at least, however it is split: not a tag that may go on.
+            self.start = piece.iter().take(START.min(limit)).copied().collect();
+            if !self.start.contains(&b' ') {
+                self.start.clear();
+            }
+            self.end.clear();
+        }
+        let last = piece.len().saturating_sub(END);
+        self.end.extend_from_slice(piece.get(last..).unwrap_or_default());
+        let surplus = self.end.len().saturating_sub(END);
+        let _ = self.end.split_to(surplus);
+        if line.is_some() && self.end.last() == Some(&b'\r') {
+            self.end.truncate(self.end.len() - 1);
         }
     }
 
@@ -136,7 +195,7 @@ impl Intake {
             }
         }
         let mark = match mark {
-            Ok(None) if self.refused => return Some(Taken::TooBig { start: self.reset() }),
+            Ok(None) if self.refused => return Some(self.too_big()),
             Ok(None) => return Some(Taken::Command(self.reset())),
             Ok(Some(mark)) => mark,
             // Longer than can be counted: it cannot be skipped either.
@@ -149,7 +208,7 @@ impl Intake {
         if self.is_too_big(&mark, limits, mode, logged_in) {
             if mark.synchronizing {
                 // RFC 3501 §7.5: without consent the client sends no more of this command.
-                return Some(Taken::TooBig { start: self.reset() });
+                return Some(self.too_big());
             }
             if !logged_in {
                 return Some(Taken::Endless { limit: limits.line_before_login as u64 });
@@ -176,6 +235,11 @@ impl Intake {
             || mark.length > one
             || together > limits.command
             || all > limits.command.saturating_add(limits.line as u64)
+    }
+
+    fn too_big(&mut self) -> Taken {
+        let too_long = self.too_long;
+        Taken::TooBig { start: self.reset(), too_long }
     }
 
     /// What was put together, ready for the next command.
