@@ -2,7 +2,7 @@
 //!
 //! | limit | where |
 //! |---|---|
-//! | `line_before_login`, `line`, `literal` of the server | `server_calls.rs`: lines and literals have bounds |
+//! | `line_before_login`, `line`, `literal` of the server | `server_calls.rs`: lines and literals have bounds; `long_lines.rs` |
 //! | `line_before_login` with a literal, `sasl_line`, `skip`, `command`, `errors`, `logins`, `transmit`, `in_flight`, `max_message_size` | here |
 //! | `login`, `command`, `tls`, `body`, `answer` of the server | here |
 //! | `line_before_login`, `response`, `literal`, `skip`, `in_flight`, `answer`, `messages` of the client | here |
@@ -494,61 +494,4 @@ fn a_layer_that_fails_ends_the_client_with_its_reason() {
         assert_eq!(closed(&output), Some(&why));
         assert_eq!(desk.poll(), Output::Close);
     }
-}
-
-/// The session stays in step: what a line that is thrown away announces at its end is thrown away too.
-#[test]
-fn a_line_over_the_limit_is_refused_by_its_tag() {
-    let long = "x".repeat(500);
-    for (commands, expected) in [
-        (
-            format!("c SEARCH TEXT {long}\r\nd NOOP\r\n"),
-            "c BAD command line too long\r\nd OK NOOP completed\r\n",
-        ),
-        (
-            format!("c SEARCH TEXT {long} {{8+}}\r\ne NOOP\r\n\r\nd NOOP\r\n"),
-            "c BAD command line too long\r\nd OK NOOP completed\r\n",
-        ),
-        (
-            format!("c SEARCH TEXT {{1+}}\r\nx TEXT {long} ~{{8+}}\r\ne NOOP\r\n TEXT {long}\r\nd NOOP\r\n"),
-            "c BAD command line too long\r\nd OK NOOP completed\r\n",
-        ),
-        // Nobody agrees to the literal, so the client sends none.
-        (
-            format!("c SEARCH TEXT {long} {{8}}\r\nd NOOP\r\n"),
-            "c BAD command line too long\r\nd OK NOOP completed\r\n",
-        ),
-        (format!("{long}\r\nd NOOP\r\n"), "* BAD command line too long\r\nd OK NOOP completed\r\n"),
-        (
-            format!("c X {long}\n\r{long}\r\r\nd NOOP\r\n"),
-            "c BAD command line too long\r\nd OK NOOP completed\r\n",
-        ),
-        (format!("c X {long}{{{}5+}}\r\n", "0".repeat(60)), "* BYE line or literal too long\r\n"),
-    ] {
-        for size in [1, 2, 3, 7, 31, 32, 33, 99, 100, 101, commands.len()] {
-            let mut desk = logged_in(|config| config.limits.line = 100);
-            for piece in commands.as_bytes().chunks(size) {
-                let _ = desk.feed(std::str::from_utf8(piece).unwrap());
-            }
-            assert_eq!(desk.sent(), expected, "{size}: {commands}");
-        }
-    }
-}
-
-#[test]
-fn lines_have_the_room_that_they_are_promised() {
-    for (length, fits) in [(99, true), (100, true), (101, false)] {
-        let mut desk = logged_in(|config| config.limits.line = 100);
-        let _ = desk.feed(&format!("c SEARCH TEXT {}\r\n", "x".repeat(length - 16)));
-        assert_eq!(desk.sent() == "c BAD command line too long\r\n", !fits, "{length}");
-    }
-}
-
-#[test]
-fn a_line_without_an_end_ends_the_connection() {
-    let mut desk = logged_in(|config| (config.limits.line, config.limits.skip) = (100, 10_000));
-    for _ in 0..20 {
-        let _ = desk.feed(&"x".repeat(1_000));
-    }
-    assert_eq!(desk.sent(), "* BYE line or literal too long\r\n");
 }
