@@ -120,6 +120,7 @@ impl Database {
         database.damage = damage;
         flush_names(directory)?;
         database.begin(Packing::new(options), options)?;
+        whole::note_made(directory)?;
         Ok(database)
     }
 

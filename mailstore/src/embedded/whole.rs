@@ -44,6 +44,22 @@ pub(super) const NAMES: [&str; 19] = [
 /// Says which keyspace a folder has lies in, and which version of the list of its files counts.
 const CURRENT: &str = "current";
 
+/// The file that says that all parts were there once, and are on disk.
+const MADE: &str = "made";
+
+/// Notes that all parts are there.
+pub(super) fn note_made(directory: &Path) -> Result<()> {
+    let note = || {
+        let made = directory.join(MADE);
+        if made.try_exists()? {
+            return Ok(());
+        }
+        File::create(made)?.sync_all()?;
+        if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+    };
+    note().map_err(|error| failed(fjall::Error::Io(error)))
+}
+
 /// Mends the journals of a database that nobody has open, and tells what was damaged, now or before.
 pub(super) fn mend(directory: &Path) -> Result<Vec<String>> {
     let lock = is_free(directory)?;
@@ -81,6 +97,10 @@ fn missing(directory: &Path, warned: bool) -> std::io::Result<Option<String>> {
             "{path} is missing, and the store cannot be read without it: put it back, or restore a backup"
         ))
     };
+    if !directory.join(MADE).try_exists()? {
+        // Its making may have been cut short, at any moment: nothing was ever acknowledged then.
+        return Ok(None);
+    }
     let folders = entries(&directory.join("keyspaces"))?;
     let version = directory.join("version");
     if fs::metadata(&version).map_or(0, |version| version.len()) < journal::VERSION {
