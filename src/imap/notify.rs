@@ -188,7 +188,8 @@ impl<S: Store + 'static, A: Accounts + 'static> Visit<'_, S, A> {
             let made;
             let known = match before.mailboxes.get(name) {
                 Some(Known { status, .. }) => status,
-                None if before.had(mailbox) => continue,
+                // One of somebody else may have been there, and not been seen.
+                None if mailbox.owner.is_some() || before.had(mailbox) => continue,
                 // What came into it since it was made.
                 None => {
                     made = Status::from(&Snapshot::builder(mailbox.status.uid_validity).build());
