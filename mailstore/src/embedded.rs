@@ -47,7 +47,9 @@ mod header;
 #[cfg(feature = "fulltext")]
 mod indexing;
 mod journal;
+mod leap;
 mod live;
+mod losses;
 mod messages;
 mod opening;
 mod options;
@@ -214,6 +216,7 @@ impl<O: Offload + Clone> Embedded<O> {
         });
         let core = Core { database, lasting: Arc::clone(&lasting) };
         core.tell_damage();
+        core.settle_losses()?;
         core.collect_uploads()?;
         core.tidy_texts();
         let opening = Arc::new(Opening::new(core));

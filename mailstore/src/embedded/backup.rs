@@ -24,7 +24,6 @@ use crate::{Offload, Result, StoreError};
 mod directory;
 mod file;
 mod keys;
-mod leap;
 mod missing;
 mod referred;
 mod restoring;

@@ -66,6 +66,8 @@ pub(super) struct Database {
     memtable: u64,
     /// What was found damaged before it was opened.
     pub(super) damage: Vec<String>,
+    /// Whether some of that was when it was opened this time.
+    pub(super) lost_now: bool,
     /// Held while a batch is committed.
     writing: Mutex<Writing>,
     /// A number that the batch being committed is not below; the highest number there is while none is being committed.
@@ -115,9 +117,9 @@ impl Database {
         }
         // What is in it has the modes that the process makes files with: only the directory keeps others from the mail.
         backup::make_directory(directory)?;
-        let damage = whole::mend(directory)?;
+        let mended = whole::mend(directory)?;
         let mut database = Self::open_empty(directory, options)?;
-        database.damage = damage;
+        (database.damage, database.lost_now) = (mended.damage, mended.lost_now);
         flush_names(directory)?;
         database.begin(Packing::new(options), options)?;
         whole::note_made(directory)?;
@@ -203,6 +205,7 @@ impl Database {
             epoch: 0,
             memtable: options.memtable,
             damage: Vec::new(),
+            lost_now: false,
             writing: Mutex::new(Writing { unlooked: 0, ahead }),
             unfinished: AtomicU64::new(u64::MAX),
             identities: Mutex::new(Identities { next: 1, reserved: 1 }),
@@ -251,6 +254,15 @@ impl Database {
         }
         self.set_number("epoch", epoch)?;
         self.identity().map(|_| ())
+    }
+
+    /// Goes on with the numbers that rows say now.
+    pub(super) fn reread_numbers(&self) -> Result<()> {
+        let next = self.number("identities")?.unwrap_or(1);
+        *lock(&self.identities) = Identities { next, reserved: next };
+        let validity = self.number("validity")?.unwrap_or(0);
+        *lock(&self.last_validity) = u32::try_from(validity).unwrap_or(u32::MAX);
+        Ok(())
     }
 
     /// Which version of whoever describes messages has described all there are.

@@ -294,6 +294,10 @@ mod tests {
         assert_eq!(found, 4);
         assert!(damage.len() == 1 && damage[0].contains("0.jnl from octet"), "{damage:?}");
         assert!(directory.path().join("killed/0.damaged-0").exists());
+        let store = Embedded::open(directory.path().join("killed"), Options::default()).unwrap();
+        let snapshot = block_on(store.open(&alice(), &MailboxName::inbox())).unwrap();
+        // What was lost may have had any of these.
+        assert!(snapshot.uid_next().unwrap().get() > 1 << 20);
     }
 
     #[test]

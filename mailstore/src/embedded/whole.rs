@@ -60,8 +60,16 @@ pub(super) fn note_made(directory: &Path) -> Result<()> {
     note().map_err(|error| failed(fjall::Error::Io(error)))
 }
 
-/// Mends the journals of a database that nobody has open, and tells what was damaged, now or before.
-pub(super) fn mend(directory: &Path) -> Result<Vec<String>> {
+/// What was damaged.
+pub(super) struct Mended {
+    /// Now or before, in words.
+    pub(super) damage: Vec<String>,
+    /// Whether any of it was now.
+    pub(super) lost_now: bool,
+}
+
+/// Mends the journals of a database that nobody has open, and tells what was damaged.
+pub(super) fn mend(directory: &Path) -> Result<Mended> {
     let lock = is_free(directory)?;
     // Either nothing is there, or hardly more.
     journal::clear_if_unfinished(directory)?;
@@ -75,8 +83,9 @@ pub(super) fn mend(directory: &Path) -> Result<Vec<String>> {
         make_journal(directory).map_err(unreadable)?;
     }
     let mut damage = if lock.is_some() { journal::mend(directory)? } else { Vec::new() };
+    let lost_now = !damage.is_empty();
     damage.extend(before.iter().map(|file| damage::kept(file)));
-    Ok(damage)
+    Ok(Mended { damage, lost_now })
 }
 
 /// Makes an empty journal where it is known to be gone. Were there none, the database would begin to count its changes anew, and take what

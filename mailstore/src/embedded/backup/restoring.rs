@@ -9,13 +9,13 @@ use fjall::Keyspace;
 use super::directory::{self as files, Generations, without_index};
 use super::file::{BODY, Mark, Origin, Reader, io_failed, make_directory};
 use super::keys::Keys;
-use super::leap::Leap;
 use super::missing::{Has, Missing, TELLING};
 use super::referred::Referred;
 use super::settling::settle;
 use super::{BackupReport, mark_row};
 use crate::embedded::Options;
 use crate::embedded::database::{self, Database, failed, now};
+use crate::embedded::leap::Leap;
 use crate::embedded::walk::{Step, Walk};
 use crate::{Result, StoreError};
 

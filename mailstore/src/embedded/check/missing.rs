@@ -11,6 +11,7 @@ use super::bodies::Who;
 use super::{Check, Repair};
 use crate::Snapshot;
 use crate::embedded::header::Header;
+use crate::embedded::losses::is_older;
 use crate::embedded::walk::shown;
 
 impl Check<'_> {
@@ -32,7 +33,7 @@ impl Check<'_> {
                     self.refer_rescued(message, Who::Message(counted.rows, message.uid));
                     missing.insert(message.uid);
                 }
-                Some(row) if row.modseq < message.modseq && row.object == message.object => {
+                Some(row) if is_older(row, message) => {
                     counted.discount(row);
                     counted.count(message);
                     counted.highest_modseq = counted.highest_modseq.max(message.modseq);

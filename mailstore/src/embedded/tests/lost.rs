@@ -132,3 +132,88 @@ fn what_was_set_aside_at_an_earlier_start_keeps_bodies_until_it_is_removed() {
     assert_eq!(check(&store, false), []);
     assert_eq!(all(&store).len(), 2);
 }
+
+/// The UIDs and mod-sequences of alice's INBOX.
+fn numbers(store: &Embedded) -> (u32, u64, u64) {
+    let snapshot = inbox(store, "alice").1;
+    let highest = snapshot.messages().map(|message| message.modseq.get()).max().unwrap();
+    (snapshot.uid_next().unwrap().get(), snapshot.highest_modseq().get(), highest)
+}
+
+#[test]
+fn after_a_loss_packed_messages_have_their_rows_again_and_no_number_is_given_out_twice() {
+    const UIDS: u32 = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let store = packed_store(directory.path(), 20);
+    let before = all(&store);
+    let archive = MailboxName::new("archive").unwrap();
+    let validity =
+        || |store: &Embedded| block_on(store.status(&user("alice"), &archive)).unwrap().uid_validity;
+    block_on(store.create(&user("alice"), &archive, None)).unwrap();
+    let given = validity()(&store);
+    let first = numbers(&store);
+    let keys = row_keys(&store);
+    for index in [3, 8, 19] {
+        store.shared.core().unwrap().database.rows.remove(keys[index].clone()).unwrap();
+    }
+    drop(store);
+    fs::write(directory.path().join("0.damaged-0"), b"a journal").unwrap();
+
+    let store = open(directory.path());
+    assert_eq!(row_keys(&store), keys);
+    assert!(
+        store.damage().iter().any(|told| told.starts_with("rows of 3 messages were lost")),
+        "{:?}",
+        store.damage()
+    );
+    let found = check(&store, false);
+    assert!(found.len() == 1 && found[0].what.contains("0.damaged-0"), "{found:?}");
+    let second = numbers(&store);
+    assert!(second.0 > first.0 + UIDS && second.1 > first.1 && second.2 > first.1, "{first:?} {second:?}");
+    let history = block_on(store.expunged(&inbox(&store, "alice").0, ModSeq::new(first.1).unwrap()));
+    assert_eq!(history.unwrap(), None);
+    // Nothing that was there is another.
+    let (mailbox, _) = inbox(&store, "alice");
+    let change = FlagChange::new(crate::FlagOperation::Add, "(\\Seen)".parse().unwrap());
+    block_on(store.store_flags(&mailbox, &"1".parse().unwrap(), &change)).unwrap();
+    let after = all(&store);
+    assert_eq!(after.len(), before.len());
+    for ((before, octets), (after, same)) in before.iter().zip(&after) {
+        assert_eq!((before.uid, before.object, octets), (after.uid, after.object, same));
+    }
+    block_on(store.delete(&user("alice"), &archive)).unwrap();
+    block_on(store.create(&user("alice"), &archive, None)).unwrap();
+    assert!(validity()(&store) > given);
+    drop(store);
+
+    // Once for each loss, whether it was told of or is found.
+    let store = open(directory.path());
+    assert_eq!(numbers(&store).0, second.0);
+    drop(store);
+    fs::rename(directory.path().join("0.damaged-0"), directory.path().join("3.damaged-0")).unwrap();
+    let store = open(directory.path());
+    let third = numbers(&store);
+    assert!(third.0 > second.0 + UIDS && third.2 > second.2 && third.2 <= third.1, "{second:?} {third:?}");
+    drop(store);
+    fs::remove_file(directory.path().join("3.damaged-0")).unwrap();
+    let store = open(directory.path());
+    assert_eq!((numbers(&store), check(&store, false)), (third, Vec::new()));
+}
+
+#[test]
+fn leaping_that_was_cut_short_begins_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = packed_store(directory.path(), 20);
+    let before = numbers(&store);
+    drop(store);
+    fs::write(directory.path().join("0.damaged-0"), b"a journal").unwrap();
+    drop(open(directory.path()));
+    // As if only the mailboxes and some of the messages had been written.
+    let store = open(directory.path());
+    store.shared.core().unwrap().database.meta.remove("leapt").unwrap();
+    drop(store);
+    let store = open(directory.path());
+    let after = numbers(&store);
+    assert!(after.0 > before.0 + (1 << 21) && after.2 <= after.1, "{after:?}");
+    assert_eq!(check(&store, false).len(), 1);
+}

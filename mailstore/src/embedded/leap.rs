@@ -1,4 +1,5 @@
-//! What a restore leaps over, so that nothing is given out again that the store gave out after the backup was made.
+//! What a restore leaps over, so that nothing is given out again that the store gave out after the backup was made; and so does a store that
+//! lost changes with its journal, over what it gave out in them.
 //!
 //! What came after the backup is lost to the store, but not to clients: they have the UIDs, mod-sequences and identities of that time in
 //! their caches, and POP3 clients the ids of what they need not fetch. Were these given to other messages, a client would take the one for
@@ -104,18 +105,21 @@ impl Leap {
         value
     }
 
-    /// Writes the numbers of the store.
+    /// Writes the numbers of a store that was restored.
     pub(super) fn finish(self, database: &Database) -> Result<()> {
-        let seconds = self.seconds();
-        let leap = seconds.saturating_mul(IDENTITIES_A_SECOND).saturating_add(IDENTITIES);
-        let identities = self.identities.map(|number| number.saturating_add(leap));
-        let numbers =
-            [(IDENTITY, identities), (VALIDITY, self.validity), (RESTORED, Some(self.now.max(self.since)))];
-        for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
-            let value = row::seal(name.as_bytes(), number.to_be_bytes().to_vec());
+        let restored = number_row(RESTORED, self.now.max(self.since));
+        for (name, value) in self.numbers().into_iter().chain([restored]) {
             database.meta.insert(name, value).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// The rows of the numbers of the store.
+    pub(super) fn numbers(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let leap = self.seconds().saturating_mul(IDENTITIES_A_SECOND).saturating_add(IDENTITIES);
+        let identities = self.identities.map(|number| number.saturating_add(leap));
+        let numbers = [(IDENTITY, identities), (VALIDITY, self.validity)];
+        numbers.into_iter().filter_map(|(name, number)| Some(number_row(name, number?))).collect()
     }
 
     /// Rising with what it is given, so that no message is above its mailbox.
@@ -131,6 +135,10 @@ impl Leap {
         let validity = u32::try_from(next).ok().and_then(UidValidity::new);
         validity.ok_or_else(|| StoreError::Unavailable("no UIDVALIDITY is left".into()))
     }
+}
+
+fn number_row(name: &'static str, number: u64) -> (&'static str, Vec<u8>) {
+    (name, row::seal(name.as_bytes(), number.to_be_bytes().to_vec()))
 }
 
 #[cfg(test)]
