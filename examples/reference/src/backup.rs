@@ -39,7 +39,7 @@ const OFTEN: Duration = Duration::from_millis(500);
 #[serde(tag = "work", rename_all = "kebab-case")]
 pub(crate) enum Work {
     Backup { directory: PathBuf },
-    Check { repair: bool },
+    Check { repair: bool, forget: bool },
     Expire { dry_run: bool },
     Export { user: String, directory: PathBuf, format: ExportFormat },
 }
@@ -147,8 +147,8 @@ fn resolved(path: &Path) -> PathBuf {
 }
 
 /// `mailwrightd fsck`
-pub(crate) fn check(config: &Config, repair: bool, json: bool) -> Result<(), CommandError> {
-    finish(run(config, &Work::Check { repair }, json)?, json)
+pub(crate) fn check(config: &Config, repair: bool, forget: bool, json: bool) -> Result<(), CommandError> {
+    finish(run(config, &Work::Check { repair, forget }, json)?, json)
 }
 
 /// `mailwrightd expire`
@@ -294,21 +294,25 @@ fn execute(store: &Embedded, life: &Life, work: &Work, alone: bool, tell: Tell<'
             let mut told = |messages, octets| drop(teller.tell("messages", messages, octets, tell));
             export::export(life, user, directory, *format, &mut told).map_or_else(failed, Event::Exported)
         }
-        Work::Check { repair: true } if !alone => {
+        Work::Check { repair: true, .. } if !alone => {
             failed("expected no server to run while the store is repaired")
         }
-        Work::Check { repair } => {
+        Work::Check { repair, forget } => {
             let mut progress = |at: mailwright::mailstore::embedded::CheckProgress| {
                 let _ = teller.tell(at.step, at.rows, 0, tell);
             };
-            match block_on(store.check(*repair, &mut progress)) {
-                Ok(report) => Event::Checked {
+            let checked = block_on(async {
+                let gone = if *forget { store.forget_set_aside().await? } else { Vec::new() };
+                Ok::<_, StoreError>((gone, store.check(*repair, &mut progress).await?))
+            });
+            match checked {
+                Ok((gone, report)) => Event::Checked {
                     mailboxes: report.mailboxes,
                     messages: report.messages,
                     octets: report.octets,
-                    findings: report
-                        .findings
+                    findings: gone
                         .into_iter()
+                        .chain(report.findings)
                         .map(|found| Found { what: found.what, repaired: found.repaired })
                         .collect(),
                     elsewhere: life.elsewhere.clone(),

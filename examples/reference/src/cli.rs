@@ -160,6 +160,10 @@ pub(crate) enum Command {
         /// Put right what can be derived, and remove bodies of nobody; the server must not run
         #[arg(long)]
         repair: bool,
+        /// Give up first what was set aside because it could not be read (rows of messages, files *.damaged-* of earlier starts), and with it the
+        /// bodies that only that may need: when a backup has brought back what was missing, or never will
+        #[arg(long, requires = "repair")]
+        forget: bool,
         /// One JSON object a line, progress too
         #[arg(long)]
         json: bool,

@@ -103,7 +103,7 @@ fn main() -> ExitCode {
         Some(Command::Export { user, directory, format, json }) => {
             done(backup::export_user(&config, user, directory, format, json))
         }
-        Some(Command::Fsck { repair, json }) => done(backup::check(&config, repair, json)),
+        Some(Command::Fsck { repair, forget, json }) => done(backup::check(&config, repair, forget, json)),
         Some(Command::Expire { dry_run, json }) => done(backup::expire(&config, dry_run, json)),
         Some(Command::Sieve(command)) => done(sieve::run(&config, command)),
         Some(Command::Fetch(command)) => done(fetch::run(&config, command)),

@@ -15,6 +15,7 @@ use crate::{Offload, QuotaUsage, Result};
 
 mod bodies;
 mod described;
+mod forget;
 mod messages;
 mod missing;
 mod notes;

@@ -51,6 +51,11 @@ impl Damage {
         }
     }
 
+    /// Takes a finding back; whether it was one.
+    pub(super) fn forget(&self, text: &str) -> bool {
+        lock(&self.0).remove(text)
+    }
+
     pub(super) fn all(&self) -> Vec<String> {
         lock(&self.0).iter().cloned().collect()
     }

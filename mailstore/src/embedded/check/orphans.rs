@@ -61,7 +61,11 @@ impl Check<'_> {
             self.report.findings.push(Finding { what, repaired: true });
             self.repairs.orphans = orphans.found;
         } else {
-            let why = "something cannot be read that they may belong to, so they are kept";
+            let why = match self.gaps.aside {
+                0 => String::new(),
+                rows => format!(" ({rows} rows of messages, those that were set aside included)"),
+            };
+            let why = format!("something cannot be read that they may belong to, so they are kept{why}");
             self.find(format!("{what}; {why}"), None);
         }
     }

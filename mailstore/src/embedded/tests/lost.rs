@@ -217,3 +217,38 @@ fn leaping_that_was_cut_short_begins_anew() {
     assert!(after.0 > before.0 + (1 << 21) && after.2 <= after.1, "{after:?}");
     assert_eq!(check(&store, false).len(), 1);
 }
+
+#[test]
+fn what_was_set_aside_is_given_up_when_somebody_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_unpacked(directory.path());
+    for _ in 0..3 {
+        block_on(deliver(&store, "alice", b"text"));
+    }
+    let key = row_keys(&store)[1].clone();
+    store.shared.core().unwrap().database.rows.insert(key, b"damaged".as_slice()).unwrap();
+    check(&store, true);
+    let kept = |found: &[Finding]| {
+        found.iter().any(|found| {
+            found.what.contains("so they are kept (1 rows of messages, those") && !found.repaired
+        })
+    };
+    assert!(kept(&check(&store, true)));
+    drop(store);
+    let aside = directory.path().join("0.damaged-0");
+    fs::write(&aside, b"a journal").unwrap();
+
+    let store = open_unpacked(directory.path());
+    // What was found since the store was opened stays.
+    store.shared.core().unwrap().damage.note_text("something else");
+    let gone = block_on(store.forget_set_aside()).unwrap();
+    assert!(gone.len() == 2 && gone[0].what.starts_with("1 rows") && !aside.exists(), "{gone:?}");
+    assert_eq!(store.damage(), ["something else"]);
+    assert!(check(&store, true).iter().any(|found| found.what.ends_with("so they are kept")));
+    assert_eq!(block_on(store.forget_set_aside()).unwrap(), []);
+    drop(store);
+    let store = open_unpacked(directory.path());
+    let found = check(&store, true);
+    assert!(found.len() == 1 && found[0].what.starts_with("1 bodies") && found[0].repaired, "{found:?}");
+    assert_eq!((check(&store, false), all(&store).len()), (Vec::new(), 2));
+}
