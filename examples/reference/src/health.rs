@@ -97,7 +97,9 @@ pub(crate) fn status(config: &Config, json: bool) -> Result<(), CommandError> {
         println!("damaged: {damage}");
     }
     if !health.damage.is_empty() {
-        println!("mailwrightd fsck names the messages concerned, and fsck --repair brings back what can be");
+        println!(
+            "mailwrightd fsck names the messages concerned, fsck --repair brings back what can be, and with --forget gives up the rest"
+        );
     }
     Ok(())
 }

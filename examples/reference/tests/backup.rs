@@ -224,12 +224,14 @@ fn what_a_store_has_lost_is_told_until_somebody_says_that_it_is_not_needed() {
     assert!(status.contains(&format!("damaged: {}: ", aside.display())), "{status}");
     assert!(
         status.ends_with(
-            "mailwrightd fsck names the messages concerned, and fsck --repair brings back what can be\n"
+            "mailwrightd fsck names the messages concerned, fsck --repair brings back what can be, and with --forget gives up the rest\n"
         ),
         "{status}"
     );
     server.stop();
-    fs::remove_file(aside).unwrap();
+    let said = text(&succeed(&mut server.command(&["fsck", "--repair", "--forget"])));
+    assert!(said.starts_with(&format!("repaired: {} is removed\n", aside.display())), "{said}");
+    assert!(!aside.exists());
     let output = run(&mut server.command(&["fsck"]));
     assert!(output.status.success(), "{output:?}");
 

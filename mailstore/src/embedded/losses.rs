@@ -59,7 +59,9 @@ impl Core {
             self.leap_over_losses(&names)
         } else if names != known {
             // One of these names may be that of another file some day.
-            self.database.meta.insert(LEAPT, leapt(&names)).map_err(failed)
+            let mut lot = Lot::new(&self.database);
+            lot.put(&self.database.meta, LEAPT.as_bytes(), leapt(&names))?;
+            lot.write()
         } else {
             Ok(())
         }
