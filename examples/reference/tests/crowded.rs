@@ -17,6 +17,10 @@ use common::{PASSWORD, Server, Talk, USER};
 /// Less than this is at once: a server that waits for a session to end by itself takes longer.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
+/// How far apart sessions begin of which it must be known who is idle for longest. A session is idle only when it waits for its
+/// client, which is after the client has its greeting; how long after, the machine's load decides.
+const APART: Duration = Duration::from_millis(100);
+
 /// A server with so many connections, and more of `[limits]`.
 fn server(connections: u32, limits: &str) -> Server {
     server_with(connections, limits, |_| String::new())
@@ -115,8 +119,7 @@ fn who_has_proved_nothing_and_is_idle_for_longest_makes_room() {
         .iter()
         .map(|(protocol, tls, farewell)| {
             let talk = idle(&server, protocol, tls);
-            // So that it is known who is next.
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(APART);
             (talk, *farewell)
         })
         .collect();
@@ -215,7 +218,12 @@ fn programs_of_this_machine_count_and_come_in() {
     };
     let mut first = connect();
     assert_eq!(greeting(&mut first), "220 ");
-    let mut network: Vec<_> = (0..4).map(|_| idle(&server, "smtp", "starttls")).collect();
+    let mut network: Vec<_> = (0..4)
+        .map(|_| {
+            thread::sleep(APART);
+            idle(&server, "smtp", "starttls")
+        })
+        .collect();
     thread::sleep(Duration::from_millis(1200));
     // The one that waits for longest goes, wherever it came from.
     let begun = Instant::now();
